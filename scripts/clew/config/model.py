@@ -1,0 +1,114 @@
+"""pipeline.yaml as frozen dataclasses: what the rest of clew reads, never the raw document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Direction = Literal["higher", "lower"]  # which way a metric gets better
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which dvc.yaml stages make the data, which paths are the data version, where it is kept."""
+
+    outputs: tuple[str, ...]  # relative to pipeline.yaml
+    stages: tuple[str, ...] = ()
+    remote: str | None = None  # None: DVC's default remote
+
+
+@dataclass(frozen=True)
+class MetricsFile:
+    """A metrics file of the train stages, with the metrics that gates may name."""
+
+    path: str
+    higher: tuple[str, ...] = ()  # higher is better
+    lower: tuple[str, ...] = ()  # lower is better
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.higher + self.lower
+
+
+@dataclass(frozen=True)
+class Train:
+    stages: tuple[str, ...]
+    model: str  # directory, relative to pipeline.yaml
+    metrics: tuple[MetricsFile, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    paths: tuple[str, ...]
+    lock: str | None = None  # the lock file that stands for the environment
+
+
+@dataclass(frozen=True)
+class Local:
+    """How jobs run on this machine."""
+
+    max_runtime_hours: float = 24.0
+    pass_env: tuple[str, ...] = ()  # names of variables that a job may inherit
+
+
+@dataclass(frozen=True)
+class Executor:
+    use: Literal["local", "sagemaker"] = "local"
+    local: Local = field(default_factory=Local)
+    sagemaker: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class MLflow:
+    tracking_uri: str
+    experiment: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A rule that one metric must meet; the last two compare with the baseline model."""
+
+    metric: str
+    min: float | None = None
+    max: float | None = None
+    max_regression: float | None = None  # how much worse than the baseline it may be
+    min_improvement: float | None = None  # how much better than the baseline it must be
+    direction: Direction = "higher"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    baseline: str = "production"
+    candidate: str = "candidate"
+    branch: str = "main"  # a run on this branch moves the baseline alias too
+
+
+@dataclass(frozen=True)
+class Records:
+    manifest: str
+    subject: str = "subject_id"
+    record: str = "record_id"
+    split: str = "split"
+
+
+@dataclass(frozen=True)
+class Consent:
+    registry: str
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One pipeline.yaml, valid and complete."""
+
+    name: str
+    data: Data
+    train: Train
+    code: Code
+    mlflow: MLflow
+    executor: Executor = field(default_factory=Executor)
+    gates: tuple[Gate, ...] = ()
+    promotion: Promotion = field(default_factory=Promotion)
+    records: Records | None = None
+    consent: Consent | None = None

@@ -1,0 +1,51 @@
+"""What can go wrong, each with its exit code and with what to do next.
+
+The exit codes are a public contract: 1 the answer is no, 2 usage or configuration,
+3 evidence is missing or unreadable, 4 an outside system failed and a retry is safe.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ClewError(Exception):
+    """An expected failure: says what happened and why, and what to do next."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, what: str, *, fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  {self.fix}" if self.fix else self.what
+
+
+class Refused(ClewError):
+    """The answer is no: a gate or a rule of promotion was not met."""
+
+    exit_code = 1
+
+
+class ConfigError(ClewError):
+    """The command line, pipeline.yaml, dvc.yaml or the state of the repository is not usable."""
+
+    exit_code = 2
+
+
+class Unverifiable(ClewError):
+    """Evidence is missing, unreadable or contradicts itself."""
+
+    exit_code = 3
+
+
+class OutsideError(ClewError):
+    """Git, DVC, an executor or MLflow failed; running the same command again is safe."""
+
+    exit_code = 4
+
+
+class JobFailed(OutsideError):
+    """A job ended without a result."""

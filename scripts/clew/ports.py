@@ -1,0 +1,310 @@
+"""What clew needs of the outside world: one interface per outside system.
+
+Adapters implement these and translate every foreign exception into a `ClewError`; the core never
+sees a subprocess, a DVC or an MLflow exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+from clew.identity import CommitSha, Pointer, RunFingerprint, RunId
+
+
+class Reporter(Protocol):
+    """Says how far a step has come: a progress display on a terminal, plain lines in CI."""
+
+    def step(self, name: str, message: str) -> None: ...
+
+    def line(self, text: str) -> None:
+        """Show one line that a job printed."""
+
+
+# --- Git -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TreeEntry:
+    """One row of `git ls-tree`: a blob, a tree, or a submodule's commit."""
+
+    mode: str
+    kind: str  # blob | tree | commit
+    id: str
+    path: str
+
+
+class Repository(Protocol):
+    """A Git repository: everything is read at a commit, nothing from the working tree."""
+
+    root: Path  # top of the working tree
+
+    def commit(self, revision: str) -> CommitSha:
+        """Return the full SHA of a revision; ConfigError when there is none."""
+
+    def read(self, commit: CommitSha, paths: Sequence[str]) -> dict[str, bytes | None]:
+        """Return the bytes of each path at the commit, None where there is no such blob."""
+
+    def object_ids(self, objects: Sequence[tuple[CommitSha, str]]) -> list[str | None]:
+        """Return the blob or tree id of each (commit, path), None where there is none."""
+
+    def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """Return the bytes of each blob id."""
+
+    def history(self, commit: CommitSha) -> Iterator[tuple[CommitSha, tuple[CommitSha, ...]]]:
+        """Yield the commit and all its ancestors, children first, each with its parents."""
+
+    def shallow_boundary(self) -> frozenset[CommitSha]:
+        """Return the commits whose parents this clone lacks; empty for a full clone."""
+
+    def deepen(self) -> bool:
+        """Fetch the rest of the history; False when there is no remote to fetch it from."""
+
+    def tag_commit(self, tag: str) -> CommitSha | None:
+        """Return the commit a local tag points to."""
+
+    def fetch_tag(self, tag: str) -> CommitSha | None:
+        """Bring a tag and its commit from the remote; None when the remote has no such tag."""
+
+    def entries(self, commit: CommitSha) -> list[TreeEntry]:
+        """Return every blob and submodule of the commit's tree."""
+
+    def head_branch(self) -> str | None:
+        """Return the branch that is checked out, None when HEAD is detached."""
+
+    def dirty(self, paths: Sequence[str]) -> list[str]:
+        """Return the paths under these that differ from HEAD or that Git does not track."""
+
+    def snapshot(self, paths: Sequence[str]) -> CommitSha:
+        """Return a commit, on no branch, of HEAD with these paths as they are in the work tree."""
+
+    def archive(self, commit: CommitSha, target: Path) -> None:
+        """Write the commit's tree as a tar file (`git archive`)."""
+
+    def commit_file(self, parent: CommitSha, path: str, content: bytes, message: str) -> CommitSha:
+        """Return a commit on top of the parent with one file replaced; same input, same SHA."""
+
+    def create_tag(self, tag: str, commit: CommitSha, message: str) -> None:
+        """Create an annotated tag; same input, same tag object."""
+
+    def push_tag(self, tag: str) -> None: ...
+
+    def remote_url(self) -> str | None:
+        """Return the remote's URL without credentials, None when there is no remote."""
+
+    def on_remote(self, commit: CommitSha) -> bool:
+        """Tell whether the remote has this commit on a branch or tag, as of now."""
+
+    def advance(self, branch: str, old: CommitSha, new: CommitSha, path: str) -> Advance:
+        """Bring `new` (one file changed on top of `old`) onto the remote's branch, never forced."""
+
+    def fast_forward(self, old: CommitSha, new: CommitSha) -> bool:
+        """Move the checked-out branch from `old` to `new`; False when it is not at `old`."""
+
+
+class Advance(Enum):
+    """How a branch took the bot's commit."""
+
+    MOVED = "moved"
+    REBASED = "rebased"  # someone pushed in between; their commits come first
+    OFFERED = "offered"  # protected or conflicting: pushed as a branch of its own instead
+    NO_REMOTE = "no remote"
+
+
+# --- DVC -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why one file of a data version can't be had."""
+
+    path: str
+    reason: str  # missing | corrupt | truncated
+
+
+@dataclass(frozen=True)
+class DataFile:
+    path: str  # relative to pipeline.yaml
+    md5: str
+
+
+@dataclass(frozen=True)
+class RemoteConfig:
+    """A DVC remote as a job needs it, found from anywhere on the machine."""
+
+    name: str
+    url: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class DataStore(Protocol):
+    """DVC's cache and remote."""
+
+    def remote(self) -> RemoteConfig: ...
+
+    def stale_stages(self, source: Path, stages: Sequence[str]) -> list[str]:
+        """Return those of the stages whose dvc.lock entry does not match their inputs."""
+
+    def problems(self, pointers: Sequence[Pointer]) -> list[Problem]:
+        """Return what the remote lacks or holds with other bytes than the pointers say."""
+
+    def push(self, pointers: Sequence[Pointer]) -> int:
+        """Copy what the remote lacks from the cache; return how many objects that were."""
+
+    def files(self, pointers: Sequence[Pointer]) -> list[DataFile]:
+        """Return every file of the data version with its hash."""
+
+
+# --- Executors -------------------------------------------------------------------------------
+
+
+class JobStatus(Enum):
+    """SageMaker's own words for the state of a job."""
+
+    IN_PROGRESS = "InProgress"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """Everything a job is: the same spec is the same job on any executor."""
+
+    name: str
+    bundle: Path  # tar of the exact commit
+    bundle_sha256: str
+    workdir: str  # pipeline.yaml's folder inside the bundle
+    stages: tuple[str, ...]  # dvc.yaml stages to reproduce, in order
+    remote: RemoteConfig
+    pull: tuple[str, ...] = ()  # DVC-tracked paths to bring and verify first
+    push: tuple[str, ...] = ()  # paths to push afterwards
+    force: bool = False  # run the stages even if DVC holds their result already
+    params: Mapping[str, Any] = field(default_factory=dict)  # overrides of params.yaml
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)  # as SageMaker shows them
+    environment: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)  # SM_CHANNEL_<NAME> -> path
+    model: str | None = None  # directory to hand back as the model
+    collect: tuple[str, ...] = ()  # small files to hand back
+    max_seconds: int = 86_400
+
+
+@dataclass(frozen=True)
+class Job:
+    """One Processing or Training job as its executor describes it."""
+
+    name: str
+    status: JobStatus
+    environment: Mapping[str, str]
+    reason: str = ""  # SageMaker's FailureReason
+    seconds: float = 0.0
+    stage_seconds: float = 0.0  # inside the stages' own commands
+    output: Path | None = None  # the collected files, when Completed
+    pushed: int = 0  # objects that were new to the DVC remote
+    reused: int = 0  # objects that the DVC remote had already
+
+
+class JobExists(Exception):
+    """The executor has a job of this name already: whoever asks second attaches to it."""
+
+
+class Executor(Protocol):
+    """Where jobs run."""
+
+    name: str
+
+    def submit(self, spec: JobSpec) -> None:
+        """Start the job; JobExists when its name is taken."""
+
+    def find(self, name: str) -> Job | None: ...
+
+    def wait(self, name: str, on_line: Callable[[str], None]) -> Job:
+        """Follow the job until it has ended."""
+
+    def stop(self, name: str) -> None: ...
+
+
+# --- MLflow ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    id: RunId
+    status: str  # MLflow's RunStatus: RUNNING, FINISHED, FAILED, KILLED
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrackedDataset:
+    """The data version as an MLflow dataset input of source type `dvc`."""
+
+    name: str
+    digest: str  # at most 36 characters
+    source: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    name: str
+    version: int
+    run_id: RunId
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
+
+class Tracker(Protocol):
+    """MLflow: runs and the model registry."""
+
+    uri: str
+
+    def claim(self, stage: str, key: str, name: str, tags: Mapping[str, str]) -> RunId:
+        """Return the open run of this stage and key, created if there is none.
+
+        Of two that are created at once the earlier stays and the later is deleted.
+        """
+
+    def runs(self, tags: Mapping[str, str]) -> list[TrackedRun]:
+        """Return all runs of the experiment with these tags, the oldest first."""
+
+    def runs_with_param(self, key: str, value: str) -> list[TrackedRun]: ...
+
+    def run(self, run_id: RunId) -> TrackedRun | None: ...
+
+    def record(
+        self,
+        run_id: RunId,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        dataset: TrackedDataset | None = None,
+    ) -> None:
+        """Add to a run what it does not have yet; writing the same twice changes nothing."""
+
+    def finish(self, run_id: RunId, status: str, reason: str = "") -> None: ...
+
+    def delete_run(self, run_id: RunId) -> None: ...
+
+    def save_files(self, run_id: RunId, folder: Path, name: str) -> None:
+        """Store a folder as the run's artifacts under this name."""
+
+    def create_version(self, run_id: RunId, tags: Mapping[str, str]) -> ModelVersion:
+        """Register the run's logged model; of two for one run fingerprint the later is removed."""
+
+    def version_of(self, fingerprint: RunFingerprint) -> ModelVersion | None: ...
+
+    def version(self, name: str, version_or_alias: str) -> ModelVersion | None: ...
+
+    def versions(self, tags: Mapping[str, str]) -> list[ModelVersion]: ...
+
+    def tag_version(self, version: ModelVersion, tags: Mapping[str, str]) -> None: ...
+
+    def set_alias(self, alias: str, version: ModelVersion) -> None: ...
