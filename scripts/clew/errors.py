@@ -23,12 +23,6 @@ class ClewError(Exception):
         return f"{self.what}\n  {self.fix}" if self.fix else self.what
 
 
-class Refused(ClewError):
-    """The answer is no: a gate or a rule of promotion was not met."""
-
-    exit_code = 1
-
-
 class ConfigError(ClewError):
     """The command line, pipeline.yaml, dvc.yaml or the state of the repository is not usable."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from clew.identity import CommitSha, Pointer, RunFingerprint, RunId
 
@@ -37,6 +37,14 @@ class TreeEntry:
     path: str
 
 
+class HistoryEntry(NamedTuple):
+    """A commit of a history, and what its first parent had of the paths that were asked for."""
+
+    commit: CommitSha
+    parents: tuple[CommitSha, ...]
+    before: Mapping[str, str | None]  # blob ids at the first parent, of paths that differ there
+
+
 class Repository(Protocol):
     """A Git repository: everything is read at a commit, nothing from the working tree."""
 
@@ -54,14 +62,14 @@ class Repository(Protocol):
     def blobs(self, ids: Iterable[str]) -> dict[str, bytes]:
         """Return the bytes of each blob id."""
 
-    def history(self, commit: CommitSha) -> Iterator[tuple[CommitSha, tuple[CommitSha, ...]]]:
-        """Yield the commit and all its ancestors, children first, each with its parents."""
+    def history(self, commit: CommitSha, paths: Sequence[str]) -> Iterator[HistoryEntry]:
+        """Yield the commit and all its ancestors, each after one of its children at least."""
 
     def shallow_boundary(self) -> frozenset[CommitSha]:
         """Return the commits whose parents this clone lacks; empty for a full clone."""
 
-    def deepen(self) -> bool:
-        """Fetch the rest of the history; False when there is no remote to fetch it from."""
+    def deepen(self, commit: CommitSha) -> bool:
+        """Fetch all ancestors of the commit; False when there is no remote to fetch them from."""
 
     def tag_commit(self, tag: str) -> CommitSha | None:
         """Return the commit a local tag points to."""
@@ -145,11 +153,20 @@ class DataStore(Protocol):
 
     def remote(self) -> RemoteConfig: ...
 
+    def check_remote(self) -> None:
+        """Raise OutsideError unless the remote can be reached."""
+
+    def verifies(self) -> bool:
+        """Tell whether DVC checks what it pulls from the remote (`verify = true`)."""
+
     def stale_stages(self, source: Path, stages: Sequence[str]) -> list[str]:
         """Return those of the stages whose dvc.lock entry does not match their inputs."""
 
     def problems(self, pointers: Sequence[Pointer]) -> list[Problem]:
         """Return what the remote lacks or holds with other bytes than the pointers say."""
+
+    def in_cache(self, pointers: Sequence[Pointer]) -> bool:
+        """Tell whether the local cache holds every object of the pointers."""
 
     def push(self, pointers: Sequence[Pointer]) -> int:
         """Copy what the remote lacks from the cache; return how many objects that were."""
@@ -201,7 +218,6 @@ class Job:
     environment: Mapping[str, str]
     reason: str = ""  # SageMaker's FailureReason
     seconds: float = 0.0
-    stage_seconds: float = 0.0  # inside the stages' own commands
     output: Path | None = None  # the collected files, when Completed
     pushed: int = 0  # objects that were new to the DVC remote
     reused: int = 0  # objects that the DVC remote had already
@@ -266,6 +282,12 @@ class Tracker(Protocol):
 
     uri: str
 
+    def check(self) -> None:
+        """Raise OutsideError unless MLflow can be reached."""
+
+    def warm_up(self) -> None:
+        """Get ready in the background for what is asked next."""
+
     def claim(self, stage: str, key: str, name: str, tags: Mapping[str, str]) -> RunId:
         """Return the open run of this stage and key, created if there is none.
 
@@ -295,6 +317,9 @@ class Tracker(Protocol):
 
     def save_files(self, run_id: RunId, folder: Path, name: str) -> None:
         """Store a folder as the run's artifacts under this name."""
+
+    def has_model(self, run_id: RunId) -> bool:
+        """Tell whether the run holds a model that can be registered."""
 
     def create_version(self, run_id: RunId, tags: Mapping[str, str]) -> ModelVersion:
         """Register the run's logged model; of two for one run fingerprint the later is removed."""

@@ -1,0 +1,71 @@
+"""Options that several commands share, as one value."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every command takes."""
+
+    pipeline: Path
+    executor: str | None = None
+    json: bool = False
+    verbose: bool = False
+
+
+def shared(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command --pipeline, --json and -v, handed on as `options`."""
+
+    @click.option(
+        "--pipeline",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=Path("pipeline.yaml"),
+        show_default=True,
+        help="The pipeline.yaml to work with.",
+    )
+    @click.option("--json", is_flag=True, help="Answer in JSON.")
+    @click.option("-v", "--verbose", is_flag=True, help="Show commands run, times, tracebacks.")
+    @functools.wraps(command)
+    def wrapper(**arguments: Any) -> Any:
+        names = {field.name for field in fields(Options)} & arguments.keys()
+        options = Options(**{name: arguments.pop(name) for name in names})
+        if options.verbose:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+            logging.getLogger("clew").setLevel(logging.DEBUG)
+        return command(options=options, **arguments)
+
+    return wrapper
+
+
+RUN_OPTIONS = (
+    click.option("--commit", metavar="SHA", help="The commit to run; HEAD by default."),
+    click.option("--branch", help="The branch that takes a changed dvc.lock."),
+    click.option(
+        "--param",
+        "params",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Another value for one of params.yaml that training reads.",
+    ),
+    click.option("--executor", help="Where jobs run: local."),
+    click.option("--no-process", is_flag=True, help="Refuse a dvc.lock that is not current."),
+    click.option("--force", is_flag=True, help="Run the data stages even if nothing changed."),
+    click.option("--allow-dirty", is_flag=True, help="Try out uncommitted changes."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
+)
+
+
+def runs_jobs(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command what decides which commit runs, where, and how it differs."""
+    for option in reversed(RUN_OPTIONS):
+        command = option(command)
+    return shared(command)

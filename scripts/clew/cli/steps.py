@@ -1,0 +1,118 @@
+"""`clew run` and its steps: each runs the flow up to its own step and shows the result."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clew.cli.options import Options, runs_jobs
+
+if TYPE_CHECKING:
+    from clew.context import Context
+    from clew.flow import Step
+    from clew.project import Project
+    from clew.request import RunRequest
+
+REFUSED = 1
+
+
+def _command(name: str, summary: str) -> click.Command:
+    @click.command(name, help=summary, short_help=summary.splitlines()[0])
+    @runs_jobs
+    def command(options: Options, **arguments: Any) -> int:
+        return _run(options, name, **arguments)
+
+    return command
+
+
+COMMANDS = [
+    _command("run", "Run the whole flow: process, version, train, evaluate, register."),
+    _command("process", "Bring the data stages up to date."),
+    _command("version", "Keep the data for ever: push, verify, commit, tag."),
+    _command("train", "Train on the exact data commit, once per run fingerprint."),
+    _command("evaluate", "Hold the metrics against gates and baseline."),
+    _command("register", "Register the model version and move its aliases."),
+]
+
+
+def _run(options: Options, until: str, *, dry_run: bool, **arguments: Any) -> int:
+    from clew.cli.reporters import reporter
+    from clew.cli.summary import summary
+    from clew.cli.wiring import open_context, open_project
+
+    project = open_project(options)
+    with reporter() as progress:
+        request = _request(project, **arguments)
+        context = open_context(project, options, request.commit, progress)
+        context.tracker.warm_up()
+        if dry_run:
+            return _plan(context, request, options)
+        done = _steps(context, request, until)
+    answer = {name: step.as_json() for name, step in done.items()}
+    click.echo(json.dumps(answer, indent=2) if options.json else summary(done))
+    refused = "evaluate" in answer and not answer["evaluate"]["passed"]
+    return REFUSED if refused else 0
+
+
+def _request(
+    project: Project,
+    *,
+    commit: str | None,
+    branch: str | None,
+    params: tuple[str, ...],
+    no_process: bool,
+    force: bool,
+    allow_dirty: bool,
+) -> RunRequest:
+    from clew.fingerprint import parse_overrides
+    from clew.request import RunRequest
+
+    repository = project.repository
+    head = repository.commit("HEAD")
+    wanted = repository.commit(commit) if commit else head
+    snapshot = wanted
+    if allow_dirty and wanted == head:
+        snapshot = repository.snapshot([project.folder or "."])
+    if branch is None and wanted == head:
+        branch = repository.head_branch()
+    return RunRequest(
+        commit=snapshot,
+        branch=branch,
+        params=parse_overrides(params),
+        may_process=not no_process,
+        reprocess=force,
+        dirty=snapshot != wanted,
+    )
+
+
+def _steps(context: Context, request: RunRequest, until: str) -> dict[str, Step]:
+    from clew.flow import run
+
+    names = {
+        "Processed": "process",
+        "Versioned": "version",
+        "Trained": "train",
+        "Evaluation": "evaluate",
+        "Registered": "register",
+    }
+    done: dict[str, Step] = {}
+    for step in run(context, request):
+        name = names[type(step).__name__]
+        done[name] = step
+        if name == until:
+            break
+    return done
+
+
+def _plan(context: Context, request: RunRequest, options: Options) -> int:
+    from clew.plan import plan
+
+    rows = plan(context, request)
+    if options.json:
+        click.echo(json.dumps([vars(row) for row in rows], indent=2))
+    else:
+        for row in rows:
+            click.echo(f"{row.step:<9} {row.action:<8} {row.detail}")
+    return 0

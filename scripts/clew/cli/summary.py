@@ -1,0 +1,67 @@
+"""What a run did, in a few lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clew.evaluate import Evaluation
+    from clew.flow import Step
+    from clew.process import Processed
+    from clew.register import Registered
+    from clew.train import Trained
+    from clew.version import Versioned
+
+
+def summary(done: dict[str, Step]) -> str:
+    """Return one line for each step that was taken."""
+    shown = {
+        "process": _process,
+        "version": _version,
+        "train": _train,
+        "evaluate": _evaluate,
+        "register": _register,
+    }
+    return "\n".join(
+        f"{name:<9} {line}" for name, step in done.items() for line in shown[name](step)
+    )
+
+
+def _process(step: Processed) -> Iterator[str]:
+    if step.job is None:
+        yield "nothing to do: dvc.lock is up to date"
+    else:
+        yield f"{', '.join(step.stale)} by job {step.job.name} in {step.job.seconds:.1f} s"
+        yield f"files: {step.job.pushed} new, {step.job.reused} reused in the DVC remote"
+
+
+def _version(step: Versioned) -> Iterator[str]:
+    resolution = step.resolution
+    yield f"{resolution.data_version} ({'new' if step.created else 'exists'})"
+    yield f"data_git_commit_id {resolution.data_git_commit_id}"
+
+
+def _train(step: Trained) -> Iterator[str]:
+    if step.job is None:
+        yield f"reused: MLflow run {step.run_id} has the same run fingerprint; no job"
+    else:
+        yield f"job {step.job.name} in {step.job.seconds:.1f} s, MLflow run {step.run_id}"
+
+
+def _evaluate(step: Evaluation) -> Iterator[str]:
+    against = f"against {step.baseline}" if step.baseline else "no baseline yet"
+    yield f"gates {step.verdict} ({against})"
+    for gate in step.results:
+        mark = "ok  " if gate.passed else "FAIL"
+        before = f", baseline {gate.baseline:.4f}" if gate.baseline is not None else ""
+        yield f"{mark} {gate.metric} = {gate.value:.4f}{before} ({gate.rule} {gate.limit:g})"
+
+
+def _register(step: Registered) -> Iterator[str]:
+    new = "new" if step.created else "reused, no new version"
+    yield f"{step.version.uri} ({new})"
+    if step.held_back:
+        yield f"not promoted: {step.held_back}"
+    else:
+        yield f"aliases: {', '.join(step.aliases)}"

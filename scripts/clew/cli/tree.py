@@ -1,0 +1,44 @@
+"""A trace as an indented tree for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clew.trace import Node, Trace
+
+HIDDEN = {"dvc_repo_url", "dvc_remote_url"}  # shown as nodes of their own
+
+
+def tree(trace: Trace) -> str:
+    """Return the chain from its starting points down, each fact with where it was read."""
+    targets = {edge.target for edge in trace.edges}
+    roots = [node for node in trace.nodes if node not in targets] or list(trace.nodes)[:1]
+    seen: set[str] = set()
+    lines = [line for root in roots for line in _branch(trace, root, 0, "", seen)]
+    lines += ["", *(f"{c.verdict:<12} {c.what}  ({c.evidence})" for c in trace.checks)]
+    return "\n".join([*lines, f"{trace.verdict}"])
+
+
+def _branch(trace: Trace, name: str, depth: int, relation: str, seen: set[str]) -> Iterator[str]:
+    node = trace.nodes[name]
+    indent = "   " * depth
+    arrow = f"└─ {relation} → " if relation else ""
+    yield f"{indent}{arrow}{node.kind} {name}"
+    if name in seen:
+        return
+    seen.add(name)
+    yield from _facts(node, indent + "   ")
+    for edge in trace.edges:
+        if edge.source == name:
+            yield from _branch(trace, edge.target, depth + 1, edge.relation, seen)
+
+
+def _facts(node: Node, indent: str) -> Iterator[str]:
+    source = ""
+    for fact in node.facts:
+        if fact.key in HIDDEN or fact.value in node.id:
+            continue
+        if fact.source != source:
+            source = fact.source
+            yield f"{indent}[{source}]"
+        yield f"{indent}{fact.key}: {fact.value}"

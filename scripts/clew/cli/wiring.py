@@ -1,0 +1,99 @@
+"""From options and environment to the outside systems that a command works with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clew.adapters.git import GitRepository
+from clew.cli.options import Options
+from clew.config.load import load, overridden
+from clew.config.schema import ValidationCache
+from clew.errors import ConfigError
+from clew.identity import CommitSha
+from clew.project import Project
+
+if TYPE_CHECKING:
+    from clew.config.model import Pipeline
+    from clew.context import Context
+    from clew.ports import Executor, Reporter, Tracker
+
+SQLITE = "sqlite:///"
+
+
+def open_project(options: Options) -> Project:
+    """Return the project that holds the pipeline.yaml; ConfigError outside of Git."""
+    folder = options.pipeline.absolute().parent
+    repository = GitRepository.discover(folder)
+    inside = folder.resolve().relative_to(repository.root.resolve()).as_posix()
+    return Project(repository, "" if inside == "." else inside, options.pipeline.name)
+
+
+def state_folder(project: Project) -> Path:
+    """Return `.clew`, which Git ignores without being told."""
+    folder = project.repository.root / project.folder / ".clew"
+    folder.mkdir(exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+    return folder
+
+
+def load_pipeline(project: Project, options: Options, commit: CommitSha) -> Pipeline:
+    """Return pipeline.yaml as the commit has it, with what the environment overrides."""
+    path = project.path(project.file)
+    text = project.repository.read(commit, [path])[path]
+    if text is None:
+        raise ConfigError(
+            f"the commit {commit[:12]} has no {path}",
+            fix="Commit it, or name another with --pipeline.",
+        )
+    seen = ValidationCache(state_folder(project) / "cache")
+    environment = dict(os.environ)
+    if options.executor:
+        environment["CLEW_EXECUTOR"] = options.executor
+    return overridden(load(text, path, seen), environment)
+
+
+def open_context(
+    project: Project, options: Options, commit: CommitSha, reporter: Reporter
+) -> Context:
+    """Return what the steps work with; nothing is contacted yet."""
+    from clew.adapters.dvc import DvcStore
+    from clew.context import Context
+
+    pipeline = load_pipeline(project, options, commit)
+    state = state_folder(project)
+    return Context(
+        project=project,
+        pipeline=pipeline,
+        store=DvcStore(state.parent, pipeline.data.remote),
+        executor=_executor(pipeline, state),
+        tracker=_tracker(pipeline, state.parent),
+        reporter=reporter,
+        state=state,
+    )
+
+
+def _executor(pipeline: Pipeline, state: Path) -> Executor:
+    from clew.adapters.local import LocalExecutor
+
+    if pipeline.executor.use != "local":
+        raise ConfigError(
+            f"the executor '{pipeline.executor.use}' is not available in this version",
+            fix="Use --executor local.",
+        )
+    names = pipeline.executor.local.pass_env
+    inherited = {name: os.environ[name] for name in names if name in os.environ}
+    return LocalExecutor(state / "jobs", inherited)
+
+
+def _tracker(pipeline: Pipeline, folder: Path) -> Tracker:
+    from clew.adapters.mlflow import MlflowTracker
+
+    uri, artifacts = pipeline.mlflow.tracking_uri, None
+    if uri.startswith(SQLITE):
+        database = (folder / uri.removeprefix(SQLITE)).absolute()
+        uri, artifacts = f"{SQLITE}{database}", database.parent / "artifacts"
+    return MlflowTracker(uri, pipeline.mlflow.experiment, pipeline.mlflow.model, artifacts)

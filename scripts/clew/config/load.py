@@ -1,0 +1,115 @@
+"""From the bytes of pipeline.yaml to a `Pipeline`, or to a list of its mistakes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from clew.config import rules
+from clew.config.mistakes import Mistake, Places, found, found_name, refuse
+from clew.config.model import (
+    Code,
+    Consent,
+    Data,
+    Direction,
+    Executor,
+    Gate,
+    Local,
+    MetricsFile,
+    MLflow,
+    Pipeline,
+    Promotion,
+    Records,
+    Train,
+)
+from clew.config.schema import ValidationCache, cache_key, schema, violations
+from clew.config.yaml_source import read
+
+
+def load(text: bytes, source: str, seen: ValidationCache | None = None) -> Pipeline:
+    """Return the pipeline that the text of pipeline.yaml describes.
+
+    `seen` spares the schema run for a document that has passed it before. ConfigError has one line
+    per mistake: file:line: JSON path: what was found; what is allowed; the nearest valid name.
+    """
+    document, places = read(text, source)
+    key = cache_key(document)
+    known = seen is not None and seen.knows(key)
+    if not known:
+        _validate(document, places)
+    pipeline = _pipeline(document)
+    refuse(places.mistake(*finding) for finding in rules.findings(pipeline))
+    if seen and not known:
+        seen.add(key)
+    return pipeline
+
+
+def overridden(pipeline: Pipeline, environ: Mapping[str, str]) -> Pipeline:
+    """Return the pipeline with CLEW_EXECUTOR and MLFLOW_TRACKING_URI applied; empty means unset.
+
+    ConfigError names the variable whose value is not allowed.
+    """
+    use: Any = environ.get("CLEW_EXECUTOR") or pipeline.executor.use
+    uri = environ.get("MLFLOW_TRACKING_URI") or pipeline.mlflow.tracking_uri
+    refuse([*_executor_mistakes(use, pipeline), *_uri_mistakes(uri)])
+    executor = replace(pipeline.executor, use=use)
+    return replace(pipeline, executor=executor, mlflow=replace(pipeline.mlflow, tracking_uri=uri))
+
+
+def _executor_mistakes(use: str, pipeline: Pipeline) -> Iterator[Mistake]:
+    allowed = schema()["properties"]["executor"]["properties"]["use"]["enum"]
+    if use not in allowed:
+        yield Mistake("CLEW_EXECUTOR", found_name(use, allowed))
+    elif use == "sagemaker" and pipeline.executor.sagemaker is None:
+        text = found(use, "local, because pipeline.yaml has no executor.sagemaker section")
+        yield Mistake("CLEW_EXECUTOR", text)
+
+
+def _uri_mistakes(uri: str) -> Iterator[Mistake]:
+    rule = schema()["$defs"]["trackingUri"]
+    if not re.fullmatch(rule["pattern"], uri):
+        yield Mistake("MLFLOW_TRACKING_URI", found(uri, rule["title"]))
+
+
+def _validate(document: Any, places: Places) -> None:
+    if document is None:
+        empty = "found an empty document; required: a mapping with name, data, train, code, mlflow"
+        refuse([places.mistake((), empty)])
+    refuse(violations(document, places))
+
+
+def _pipeline(document: Mapping[str, Any]) -> Pipeline:
+    metrics = tuple(_metrics_file(item) for item in document["train"]["metrics"])
+    records, consent = document.get("records"), document.get("consent")
+    return Pipeline(
+        name=document["name"],
+        data=Data(**_fields(document["data"])),
+        train=Train(**_fields(document["train"]) | {"metrics": metrics}),
+        code=Code(**_fields(document["code"])),
+        mlflow=MLflow(**document["mlflow"]),
+        executor=_executor(document.get("executor", {})),
+        gates=tuple(_gate(item, metrics) for item in document.get("gates", ())),
+        promotion=Promotion(**document.get("promotion", {})),
+        records=Records(**records) if records else None,
+        consent=Consent(**consent) if consent else None,
+    )
+
+
+def _fields(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in section.items()}
+
+
+def _metrics_file(item: str | Mapping[str, Any]) -> MetricsFile:
+    return MetricsFile(item) if isinstance(item, str) else MetricsFile(**_fields(item))
+
+
+def _executor(section: Mapping[str, Any]) -> Executor:
+    return Executor(**{**section, "local": Local(**_fields(section.get("local", {})))})
+
+
+def _gate(item: Mapping[str, Any], metrics: tuple[MetricsFile, ...]) -> Gate:
+    lower = any(item["metric"] in file.lower for file in metrics)
+    direction: Direction = "lower" if lower else "higher"
+    return Gate(**item, direction=direction)

@@ -1,0 +1,68 @@
+"""One job for one key, however often it is asked for: attach to it, or make the next attempt."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+from clew.context import Context
+from clew.identity import RunId
+from clew.ports import Job, JobExists, JobSpec, JobStatus
+
+
+def job_name(pipeline: str, step: str, key: str, attempt: int) -> str:
+    """Return the name that makes a job unique: from what it computes, not from when."""
+    return f"{pipeline}-{step}-{key[:12]}-{attempt}"
+
+
+def run_job(
+    context: Context,
+    step: str,
+    key: str,
+    make: Callable[[str], JobSpec],
+    usable: Callable[[Job], bool],
+    failed: Callable[[Job], None],
+) -> Job:
+    """Return the ended job of this key, started if there is none.
+
+    An earlier attempt that failed, or whose results are gone (`usable`), leads to the next;
+    `failed` is told of each attempt that failed before.
+    """
+    for attempt in itertools.count(1):
+        name = job_name(context.pipeline.name, step, key, attempt)
+        found = context.executor.find(name)
+        if found is None:
+            _submit(context, make(name))
+            return _wait(context, step, name)
+        if found.status is JobStatus.IN_PROGRESS:
+            context.reporter.step(step, f"attached to the running job {name}")
+            return _wait(context, step, name)
+        if found.status is JobStatus.COMPLETED and usable(found):
+            return found
+        if found.status is not JobStatus.COMPLETED:
+            failed(found)
+    raise AssertionError("unreachable")
+
+
+def _submit(context: Context, spec: JobSpec) -> None:
+    try:
+        context.executor.submit(spec)
+    except JobExists:
+        context.reporter.step("job", f"another run has started {spec.name}; attached to it")
+
+
+def _wait(context: Context, step: str, name: str) -> Job:
+    context.reporter.step(step, f"job {name}")
+    return context.executor.wait(name, context.reporter.line)
+
+
+def run_id_of(job: Job) -> RunId:
+    """Return the MLflow run that was opened for the job."""
+    return RunId(job.environment["CLEW_RUN_ID"])
+
+
+def close(context: Context, job: Job) -> None:
+    """Write into MLflow that a job ended without a result, and why."""
+    status = "KILLED" if job.status is JobStatus.STOPPED else "FAILED"
+    if context.tracker.run(run_id_of(job)) is not None:
+        context.tracker.finish(run_id_of(job), status, job.reason)

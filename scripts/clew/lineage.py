@@ -1,0 +1,68 @@
+"""The record that clew writes into MLflow: a public contract, so its names never change."""
+
+from __future__ import annotations
+
+from clew.context import Context
+from clew.ports import TrackedDataset
+from clew.request import RunRequest
+from clew.resolve import Resolution
+
+DIGEST_CHARACTERS = 36  # MLflow's limit for a dataset digest
+NAMES = (
+    "data_git_commit_id",
+    "data_version",
+    "data_fingerprint",
+    "run_fingerprint",
+    "code_git_commit_id",
+)
+
+
+def run_params(context: Context, resolution: Resolution) -> dict[str, str]:
+    """Return the params of every run: the chain, then what the train stages read."""
+    return {
+        **chain(resolution),
+        "dvc_repo_url": repository_url(context),
+        "dvc_remote_url": context.store.remote().url,
+        **{key: str(value) for key, value in resolution.params.items()},
+    }
+
+
+def chain(resolution: Resolution) -> dict[str, str]:
+    """Return the five facts that lead from a model to its data and code."""
+    return {
+        "data_git_commit_id": resolution.data_git_commit_id,
+        "data_version": resolution.data_version,
+        "data_fingerprint": resolution.data_fingerprint,
+        "run_fingerprint": resolution.run_fingerprint,
+        "code_git_commit_id": resolution.commit,
+    }
+
+
+def run_tags(context: Context, request: RunRequest) -> dict[str, str]:
+    return {
+        "clew.trigger": request.trigger,
+        "clew.executor": context.executor.name,
+        "clew.dirty": str(request.dirty).lower(),
+        "mlflow.source.git.commit": request.commit,
+    }
+
+
+def dataset(context: Context, resolution: Resolution) -> TrackedDataset:
+    """Return the data version as an MLflow dataset input."""
+    paths = [context.project.path(pointer.path) for pointer in resolution.outputs]
+    return TrackedDataset(
+        name=resolution.data_version,
+        digest=resolution.data_fingerprint[:DIGEST_CHARACTERS],
+        source={
+            "url": repository_url(context),
+            "rev": resolution.data_git_commit_id,
+            "paths": " ".join(paths),
+            "remote": context.store.remote().url,
+        },
+    )
+
+
+def repository_url(context: Context) -> str:
+    """Return where the repository can be cloned from, without credentials."""
+    repository = context.project.repository
+    return repository.remote_url() or str(repository.root)

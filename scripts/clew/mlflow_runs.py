@@ -1,0 +1,92 @@
+"""The MLflow runs of one clew run: a parent, and one nested run per step.
+
+Each is found again by its step and by the key of what it computes, so a run that was killed
+continues in the same MLflow runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from clew import lineage
+from clew.context import Context
+from clew.identity import RunId
+from clew.ports import TrackedRun
+from clew.process import Processed
+from clew.request import RunRequest
+from clew.resolve import Resolution
+
+RUN, TRAIN, EVALUATE = "run", "train", "evaluate"
+# clew's own word for the end of a step: a stage may end the MLflow run by itself.
+COMPLETED = {"clew.outcome": "completed"}
+
+
+def claim(
+    context: Context,
+    request: RunRequest,
+    resolution: Resolution,
+    step: str,
+    tags: Mapping[str, str] | None = None,
+) -> RunId:
+    """Return the MLflow run of a step with the whole lineage in it, before anything starts."""
+    key = resolution.run_fingerprint
+    all_tags = {**lineage.run_tags(context, request), **(tags or {})}
+    run_id = context.tracker.claim(step, key, f"{step}-{key[:12]}", all_tags)
+    record_lineage(context, resolution, run_id)
+    return run_id
+
+
+def record_lineage(context: Context, resolution: Resolution, run_id: RunId) -> None:
+    context.tracker.record(
+        run_id,
+        params=lineage.run_params(context, resolution),
+        dataset=lineage.dataset(context, resolution),
+    )
+
+
+@contextmanager
+def opened_run(
+    context: Context, request: RunRequest, resolution: Resolution, processed: Processed
+) -> Iterator[RunId]:
+    """Hold the parent run open, with the processing that led to it nested in it.
+
+    Ends it FINISHED, or FAILED with the reason; left open when the caller stops after a step.
+    """
+    parent = claim(context, request, resolution, RUN)
+    if processed.run_id is not None:
+        record_lineage(context, resolution, processed.run_id)
+        context.tracker.record(processed.run_id, tags={"mlflow.parentRunId": parent})
+        complete(context, processed.run_id)
+    try:
+        yield parent
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        _abandon(context, resolution, error)
+        raise
+    complete(context, parent)
+
+
+def finished_training(context: Context, resolution: Resolution) -> TrackedRun | None:
+    """Return the finished train run with this run fingerprint."""
+    identity = {"clew.stage": TRAIN, "clew.key": resolution.run_fingerprint, **COMPLETED}
+    runs = context.tracker.runs(identity)
+    return next((run for run in runs if run.status == "FINISHED"), None)
+
+
+def complete(context: Context, run_id: RunId) -> None:
+    context.tracker.record(run_id, tags=COMPLETED)
+    context.tracker.finish(run_id, "FINISHED")
+
+
+def _abandon(context: Context, resolution: Resolution, error: BaseException) -> None:
+    """Write into every open run of this fingerprint that it ended, and why."""
+    status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+    for step in (RUN, TRAIN, EVALUATE):
+        for run in context.tracker.runs(
+            {"clew.stage": step, "clew.key": resolution.run_fingerprint}
+        ):
+            if run.status == "RUNNING":
+                reason = str(error) or type(error).__name__
+                context.tracker.finish(run.id, status, reason)

@@ -1,0 +1,81 @@
+"""preflight: what is refused before anything changes."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+
+from clew.context import Context
+from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, definitions
+from clew.errors import ConfigError
+from clew.identity import CommitSha
+from clew.request import RunRequest
+
+SHOWN_PATHS = 5
+DVC_CONFIG = ".dvc/config"
+
+
+def preflight(context: Context, request: RunRequest) -> None:
+    """Raise ConfigError or OutsideError for what would make a run unsound or fail halfway."""
+    context.tracker.check()
+    context.store.remote()
+    stages = definitions(context.read(request.commit, DEFINITIONS)[0])
+    for name in (*context.pipeline.data.stages, *context.pipeline.train.stages):
+        stages.stage(name)
+    _refuse_unlisted_inputs(context, request.commit, stages)
+    if not request.dirty:
+        _refuse_dirty(context, request.commit, stages)
+
+
+def inputs_of(context: Context, commit: CommitSha, names: Sequence[str]) -> list[str]:
+    """Return the paths that a job needs in its bundle to run these stages."""
+    stages = definitions(context.read(commit, DEFINITIONS)[0])
+    deps = {dep for name in names for dep in _deps(stages, name)}
+    fixed = (DEFINITIONS, LOCK, "params.yaml", *context.pipeline.code.paths)
+    return sorted({*fixed, *deps})
+
+
+def _deps(stages: Definitions, name: str) -> Iterator[str]:
+    stage = stages.stage(name)
+    for item in stage.body.get("deps") or ():
+        path = next(iter(item)) if isinstance(item, dict) else str(item)
+        if "://" not in path and "${" not in path:
+            yield stage.place(path)
+
+
+def _refuse_unlisted_inputs(context: Context, commit: CommitSha, stages: Definitions) -> None:
+    """Refuse what training reads and no fingerprint covers: a change of it would go unseen."""
+    pipeline = context.pipeline
+    made = {o.path for name in pipeline.train.stages for o in stages.stage(name).outs()}
+    covered = made | set(pipeline.data.outputs) | set(pipeline.code.paths) | {"params.yaml"}
+    for name in pipeline.train.stages:
+        for dep in _deps(stages, name):
+            if any(dep == path or dep.startswith(f"{path}/") for path in covered):
+                continue
+            tracked = context.read(commit, f"{dep}.dvc") != [None] or stages.owner(dep) is not None
+            key = "data.outputs" if tracked else "code.paths"
+            raise ConfigError(
+                f"the stage '{name}' reads {dep}, which no fingerprint covers: "
+                "a change of it would not count as another training",
+                fix=f"Add {dep} to {key} in pipeline.yaml.",
+            )
+
+
+def _refuse_dirty(context: Context, commit: CommitSha, stages: Definitions) -> None:
+    repository = context.project.repository
+    if commit != repository.commit("HEAD"):
+        return  # the working tree is not what was asked for
+    pipeline = context.pipeline
+    read = {context.project.file, DEFINITIONS, LOCK, "params.yaml", DVC_CONFIG}
+    read |= {*pipeline.code.paths, *(f"{path}.dvc" for path in pipeline.data.outputs)}
+    read |= {pipeline.code.lock} if pipeline.code.lock else set()
+    for name in (*pipeline.data.stages, *pipeline.train.stages):
+        read |= {path for dep in _deps(stages, name) for path in (dep, f"{dep}.dvc")}
+    changed = repository.dirty(sorted(context.project.path(path) for path in read))
+    if changed:
+        shown = ", ".join(posixpath.normpath(path) for path in changed[:SHOWN_PATHS])
+        more = f" and {len(changed) - SHOWN_PATHS} more" if len(changed) > SHOWN_PATHS else ""
+        raise ConfigError(
+            f"a job would not see what is not committed: {shown}{more}",
+            fix="Run `git add` and `git commit`, or try it out with --allow-dirty.",
+        )

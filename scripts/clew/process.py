@@ -1,0 +1,128 @@
+"""process: bring the data stages up to date, in a job on the exact commit."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clew import lineage
+from clew.bundle import Bundle, bundle
+from clew.context import Context
+from clew.dvcfiles import DEFINITIONS, pointers_in
+from clew.errors import ConfigError, JobFailed
+from clew.identity import CommitSha, RunId, digest
+from clew.jobs import close, run_id_of, run_job
+from clew.ports import Job, JobSpec, JobStatus
+from clew.preflight import inputs_of
+from clew.request import RunRequest
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What the data stages left: nothing when dvc.lock was up to date."""
+
+    stale: tuple[str, ...] = ()
+    lock: bytes | None = None
+    run_id: RunId | None = None
+    job: Job | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        counts = {"new": self.job.pushed, "reused": self.job.reused} if self.job else {}
+        name = self.job.name if self.job else None
+        return {"stages": list(self.stale), "job": name, "files": counts}
+
+
+def process(context: Context, request: RunRequest) -> Processed:
+    """Run the stale data stages and return their dvc.lock; ConfigError when that is not allowed."""
+    stages = context.pipeline.data.stages
+    if not stages:
+        return Processed()
+    source = bundle(context, request.commit, inputs_of(context, request.commit, stages))
+    stale = tuple(stages) if request.reprocess else stale_stages(context, source)
+    if not stale:
+        context.reporter.step("process", "dvc.lock is up to date, nothing to run")
+        return Processed()
+    if not request.may_process:
+        raise ConfigError(
+            f"dvc.lock is older than the inputs of {', '.join(stale)}",
+            fix="Leave out --no-process, or run `dvc repro` and `dvc push`, and commit dvc.lock.",
+        )
+    return _run(context, request, source, stale)
+
+
+def stale_stages(context: Context, source: Bundle) -> tuple[str, ...]:
+    """Return the data stages whose results at the commit are not those of its inputs."""
+    with tempfile.TemporaryDirectory(prefix="clew-") as folder:
+        with tarfile.open(source.path) as archive:
+            archive.extractall(folder, filter="data")
+        where = Path(folder) / context.project.folder
+        return tuple(context.store.stale_stages(where, context.pipeline.data.stages))
+
+
+def process_key(context: Context, commit: CommitSha) -> str:
+    """Return the identity of a processing: the same tree and stages give the same data."""
+    (tree,) = context.project.repository.object_ids([(commit, "")])
+    return digest({"tree": tree, "stages": context.pipeline.data.stages})
+
+
+def _run(
+    context: Context, request: RunRequest, source: Bundle, stale: tuple[str, ...]
+) -> Processed:
+    context.reporter.step("process", f"stages to run: {', '.join(stale)}")
+    key = process_key(context, request.commit)
+
+    def make(name: str) -> JobSpec:
+        tags = lineage.run_tags(context, request)
+        run_id = context.tracker.claim("process", key, f"process-{key[:12]}", tags)
+        commit = {"code_git_commit_id": request.commit}
+        context.tracker.record(run_id, params=commit)
+        return _spec(context, request, name, source, run_id)
+
+    job = run_job(
+        context,
+        "process",
+        key,
+        make,
+        usable=lambda job: not request.reprocess and _is_in_remote(context, request, job),
+        failed=lambda job: close(context, job),
+    )
+    if job.status is not JobStatus.COMPLETED:
+        close(context, job)
+        raise JobFailed(
+            f"the processing job {job.name} failed: {job.reason}",
+            fix="Fix the cause, commit, and run again; the log is above.",
+        )
+    return Processed(stale, _lock_of(job), run_id_of(job), job)
+
+
+def _spec(
+    context: Context, request: RunRequest, name: str, source: Bundle, run_id: RunId
+) -> JobSpec:
+    return JobSpec(
+        name=name,
+        bundle=source.path,
+        bundle_sha256=source.sha256,
+        workdir=context.project.folder or ".",
+        stages=context.pipeline.data.stages,
+        remote=context.store.remote(),
+        push=context.pipeline.data.outputs,
+        force=request.reprocess,
+        environment={"CLEW_RUN_ID": run_id},
+        max_seconds=int(context.pipeline.executor.local.max_runtime_hours * 3600),
+    )
+
+
+def _lock_of(job: Job) -> bytes:
+    if job.output is None:
+        raise JobFailed(f"the processing job {job.name} left no output")
+    return (job.output / "output/data/dvc.lock").read_bytes()
+
+
+def _is_in_remote(context: Context, request: RunRequest, job: Job) -> bool:
+    """Tell whether the data that an earlier job made is still there."""
+    (stages,) = context.read(request.commit, DEFINITIONS)
+    pointers = pointers_in(_lock_of(job), stages or b"", context.pipeline.data.outputs)
+    return not context.store.problems(pointers)

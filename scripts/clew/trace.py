@@ -1,0 +1,252 @@
+"""trace: from a model to its data, code and job, and from data back to its models.
+
+Every fact says where it was read; facts that are kept in two places are held against each other.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from clew.config.load import load
+from clew.config.model import Pipeline
+from clew.context import Context
+from clew.errors import ClewError, ConfigError
+from clew.identity import CommitSha, RunId, data_fingerprint
+from clew.lineage import NAMES
+from clew.ports import ModelVersion, TrackedRun
+from clew.resolve import pointers_at
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
+
+
+@dataclass(frozen=True)
+class Fact:
+    key: str
+    value: str
+    source: str  # where it was read
+
+
+@dataclass
+class Node:
+    id: str
+    kind: str
+    facts: list[Fact] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Edge:
+    source: str
+    target: str
+    relation: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """Two readings of one fact held against each other."""
+
+    what: str
+    verdict: str  # PASS | FAIL | UNVERIFIABLE
+    evidence: str
+
+
+@dataclass
+class Trace:
+    subject: str
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """FAIL when evidence contradicts itself, UNVERIFIABLE when some is missing, else PASS."""
+        verdicts = {check.verdict for check in self.checks}
+        return next((v for v in ("FAIL", "UNVERIFIABLE") if v in verdicts), "PASS")
+
+    def add(self, node: str, kind: str, facts: dict[str, str], source: str) -> None:
+        known = self.nodes.setdefault(node, Node(node, kind))
+        have = {fact.key for fact in known.facts}
+        known.facts += [Fact(k, v, source) for k, v in facts.items() if k not in have]
+
+    def link(self, source: str, target: str, relation: str) -> None:
+        edge = Edge(source, target, relation)
+        if edge not in self.edges:
+            self.edges.append(edge)
+
+    def check(self, what: str, passed: bool | None, evidence: str) -> None:
+        verdict = {True: "PASS", False: "FAIL", None: "UNVERIFIABLE"}[passed]
+        self.checks.append(Check(what, verdict, evidence))
+
+    def as_json(self) -> dict[str, Any]:
+        nodes = [
+            {"id": n.id, "kind": n.kind, "facts": [vars(fact) for fact in n.facts]}
+            for n in self.nodes.values()
+        ]
+        return {
+            "subject": self.subject,
+            "verdict": self.verdict,
+            "nodes": nodes,
+            "edges": [vars(edge) for edge in self.edges],
+            "checks": [vars(check) for check in self.checks],
+        }
+
+
+def trace(context: Context, subject: str) -> Trace:
+    """Return the chain of a model URI, a run id, a data version or a commit.
+
+    Raises ConfigError when there is no such thing.
+    """
+    result = Trace(subject)
+    if match := MODEL_URI.fullmatch(subject):
+        name, wanted = match["name"], match["version"] or match["alias"]
+        version = context.tracker.version(name, wanted)
+        if version is None:
+            raise ConfigError(f"MLflow at {context.tracker.uri} has no {subject}")
+        _model(context, result, version)
+    elif RUN_ID.fullmatch(subject):
+        run = context.tracker.run(RunId(subject))
+        if run is None:
+            raise ConfigError(f"MLflow at {context.tracker.uri} has no run {subject}")
+        _run(context, result, run)
+        _models_of(context, result, {"run_fingerprint": run.params.get("run_fingerprint", "")})
+    elif subject.startswith("data/"):
+        _from_data_version(context, result, subject)
+    else:
+        _from_commit(context, result, context.project.repository.commit(subject))
+    return result
+
+
+def _model(context: Context, result: Trace, version: ModelVersion) -> None:
+    source = f"MLflow tags of {version.uri}"
+    facts = {name: version.tags[name] for name in NAMES if name in version.tags}
+    facts |= {"aliases": ", ".join(version.aliases) or "none"}
+    result.add(version.uri, "model version", facts, source)
+    run = context.tracker.run(version.run_id)
+    if run is None:
+        result.check(f"the MLflow run of {version.uri}", None, f"run {version.run_id} is gone")
+        _data(context, result, version.uri, version.tags, source)
+        return
+    result.link(version.uri, run.id, "trained by")
+    for name in NAMES:
+        there = version.tags.get(name), run.params.get(name)
+        equal = None if None in there else there[0] == there[1]
+        evidence = f"tag of {version.uri}: {there[0]}, param of run {run.id}: {there[1]}"
+        result.check(f"{name} of model version and run", equal, evidence)
+    _run(context, result, run)
+
+
+def _run(context: Context, result: Trace, run: TrackedRun) -> None:
+    source = f"MLflow params and tags of run {run.id}"
+    keys = ("clew.stage", "clew.trigger", "clew.executor", "clew.job", "clew.dirty")
+    facts = {"status": run.status, **run.params}
+    facts |= {key: run.tags[key] for key in keys if key in run.tags}
+    result.add(run.id, "MLflow run", facts, source)
+    if "clew.job" in run.tags:
+        job = f"job {run.tags['clew.job']}"
+        result.add(job, "job", {"executor": run.tags.get("clew.executor", "")}, source)
+        result.link(run.id, job, "ran as")
+    _data(context, result, run.id, run.params, source)
+
+
+def _data(context: Context, result: Trace, owner: str, facts: Any, source: str) -> None:
+    """Follow a model's or a run's own words to the data commit, and check them against Git."""
+    missing = [name for name in NAMES if name not in facts]
+    if missing:
+        result.check("the lineage record", None, f"{source} lack {', '.join(missing)}")
+        return
+    code, data = CommitSha(facts["code_git_commit_id"]), CommitSha(facts["data_git_commit_id"])
+    _commit(context, result, code, "code commit")
+    result.link(owner, code, "code_git_commit_id")
+    pipeline = _pipeline_at(context, code) or context.pipeline
+    _data_commit(context, result, data, pipeline, facts["data_fingerprint"])
+    result.link(owner, data, "data_git_commit_id")
+    _tag(context, result, facts["data_version"], data)
+
+
+def _commit(context: Context, result: Trace, commit: CommitSha, kind: str) -> None:
+    repository = context.project.repository
+    try:
+        known = repository.commit(f"{commit}^{{commit}}") == commit
+    except ClewError:
+        known = False
+    result.add(commit, kind, {}, "git cat-file")
+    evidence = "git cat-file" if known else "this clone does not have it; fetch it first"
+    result.check(f"the {kind} {commit[:12]} exists", True if known else None, evidence)
+
+
+def _data_commit(
+    context: Context, result: Trace, commit: CommitSha, pipeline: Pipeline, recorded: str
+) -> None:
+    _commit(context, result, commit, "data commit")
+    try:
+        pointers = pointers_at(context.project, pipeline, commit)
+    except ClewError as error:
+        result.check(f"the pointers at {commit[:12]}", None, error.what)
+        return
+    fingerprint = data_fingerprint(pointers)
+    evidence = f"recorded {recorded}, computed from dvc.lock at {commit[:12]}: {fingerprint}"
+    result.check("the data fingerprint", fingerprint == recorded, evidence)
+    remote = context.store.remote()
+    result.add(remote.url, "DVC remote", {"name": remote.name}, "DVC config")
+    for pointer in pointers:
+        facts = {key: str(value) for key, value in pointer.as_json().items() if value is not None}
+        node = f"{pointer.path} {pointer.md5}"
+        result.add(node, "DVC pointer", facts, f"dvc.lock at {commit}")
+        result.link(commit, node, "holds")
+        result.link(node, remote.url, "stored in")
+
+
+def _tag(context: Context, result: Trace, tag: str, data: CommitSha) -> None:
+    repository = context.project.repository
+    found = repository.tag_commit(tag) or repository.fetch_tag(tag)
+    if found is None:
+        result.check(f"the tag {tag}", None, "neither this clone nor the remote has it")
+        return
+    result.add(tag, "data version", {"commit": found}, f"git tag {tag}")
+    result.link(data, tag, "tagged as")
+    result.check(f"the tag {tag} is on the data commit", found == data, f"it is on {found}")
+
+
+def _from_data_version(context: Context, result: Trace, tag: str) -> None:
+    repository = context.project.repository
+    commit = repository.tag_commit(tag) or repository.fetch_tag(tag)
+    if commit is None:
+        raise ConfigError(f"there is no data version {tag}", fix="See `git tag --list 'data/*'`.")
+    _data_state(context, result, commit)
+    _models_of(context, result, {"data_version": tag})
+
+
+def _from_commit(context: Context, result: Trace, commit: CommitSha) -> None:
+    _commit(context, result, commit, "commit")
+    for run in context.tracker.runs_with_param("code_git_commit_id", commit):
+        if run.tags.get("clew.stage") == "train":
+            _run(context, result, run)
+    _models_of(context, result, {"code_git_commit_id": commit})
+    _models_of(context, result, {"data_git_commit_id": commit})
+    _data_state(context, result, commit)
+
+
+def _data_state(context: Context, result: Trace, commit: CommitSha) -> None:
+    from clew.resolve import data_commit_of
+
+    pipeline = _pipeline_at(context, commit) or context.pipeline
+    found = data_commit_of(context.project, pipeline, commit)
+    _data_commit(context, result, found.commit, pipeline, found.fingerprint)
+    if found.commit != commit:
+        result.link(commit, found.commit, "data_git_commit_id")
+    _tag(context, result, found.version, found.commit)
+
+
+def _models_of(context: Context, result: Trace, tags: dict[str, str]) -> None:
+    for version in context.tracker.versions(tags):
+        _model(context, result, version)
+
+
+def _pipeline_at(context: Context, commit: CommitSha) -> Pipeline | None:
+    try:
+        (text,) = context.read(commit, context.project.file)
+        return load(text, context.project.file) if text is not None else None
+    except ClewError:
+        return None

@@ -1,0 +1,115 @@
+"""train: one job per run fingerprint, on a bundle of the exact commit and verified data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from clew.bundle import Bundle, bundle
+from clew.context import Context
+from clew.errors import JobFailed
+from clew.identity import RunId
+from clew.jobs import close, run_id_of, run_job
+from clew.metrics import read_metrics
+from clew.mlflow_runs import COMPLETED, TRAIN, claim, finished_training
+from clew.ports import Job, JobSpec, JobStatus
+from clew.preflight import inputs_of
+from clew.request import RunRequest
+from clew.resolve import Resolution
+
+
+@dataclass(frozen=True)
+class Trained:
+    run_id: RunId
+    metrics: Mapping[str, float]
+    reused: bool
+    job: Job | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "reused": self.reused,
+            "job": self.job.name if self.job else None,
+            "metrics": dict(self.metrics),
+        }
+
+
+def train(context: Context, request: RunRequest, resolution: Resolution, parent: RunId) -> Trained:
+    """Return the finished training of this run fingerprint, running it if there is none."""
+    done = finished_training(context, resolution)
+    if done is not None:
+        context.reporter.step("train", f"reused: MLflow run {done.id} has this run fingerprint")
+        return Trained(done.id, done.metrics, reused=True)
+    stages = context.pipeline.train.stages
+    source = bundle(context, resolution.commit, inputs_of(context, resolution.commit, stages))
+
+    def make(name: str) -> JobSpec:
+        nested = {"mlflow.parentRunId": parent}
+        run_id = claim(context, request, resolution, TRAIN, nested)
+        return _spec(context, request, name, source, run_id, resolution)
+
+    job = run_job(
+        context,
+        "train",
+        resolution.run_fingerprint,
+        make,
+        usable=lambda job: context.tracker.run(run_id_of(job)) is not None,
+        failed=lambda job: close(context, job),
+    )
+    if job.status is not JobStatus.COMPLETED:
+        close(context, job)
+        raise JobFailed(
+            f"the training job {job.name} failed: {job.reason}",
+            fix="Fix the cause, commit, and run again; the log is above.",
+        )
+    return _collect(context, job)
+
+
+def _spec(
+    context: Context,
+    request: RunRequest,
+    name: str,
+    source: Bundle,
+    run_id: RunId,
+    resolution: Resolution,
+) -> JobSpec:
+    pipeline = context.pipeline
+    return JobSpec(
+        name=name,
+        bundle=source.path,
+        bundle_sha256=source.sha256,
+        workdir=context.project.folder or ".",
+        stages=pipeline.train.stages,
+        remote=context.store.remote(),
+        pull=pipeline.data.outputs,
+        force=True,
+        params=request.params,
+        hyperparameters={key: json.dumps(value) for key, value in resolution.params.items()},
+        environment={
+            "CLEW_RUN_ID": run_id,
+            "MLFLOW_RUN_ID": run_id,
+            "MLFLOW_TRACKING_URI": context.tracker.uri,
+            "MLFLOW_EXPERIMENT_NAME": pipeline.mlflow.experiment,
+        },
+        channels={PurePosixPath(path).name: path for path in pipeline.data.outputs},
+        model=pipeline.train.model,
+        collect=tuple(file.path for file in pipeline.train.metrics),
+        max_seconds=int(pipeline.executor.local.max_runtime_hours * 3600),
+    )
+
+
+def _collect(context: Context, job: Job) -> Trained:
+    """Bring the job's results into MLflow; doing it twice changes nothing."""
+    if job.output is None:
+        raise JobFailed(f"the training job {job.name} left no output")
+    run_id = run_id_of(job)
+    metrics = read_metrics(job.output / "output/data", context.pipeline.train.metrics)
+    context.tracker.save_files(run_id, job.output / "output/data", "outputs")
+    if not context.tracker.has_model(run_id):
+        context.tracker.save_files(run_id, job.output / "model", "model")
+    context.tracker.record(run_id, metrics=metrics, tags={**COMPLETED, "clew.job": job.name})
+    context.tracker.finish(run_id, "FINISHED")
+    return Trained(run_id, metrics, reused=False, job=job)

@@ -1,0 +1,132 @@
+"""version: make a data state permanent: verified in the remote, committed, tagged, pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clew.context import Context
+from clew.errors import Unverifiable
+from clew.identity import CommitSha, Pointer
+from clew.mlflow_runs import finished_training
+from clew.ports import Advance, Problem
+from clew.process import Processed
+from clew.request import RunRequest
+from clew.resolve import Resolution, resolve
+
+SHOWN_PROBLEMS = 5
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A data state that can be had for ever, and the commit that carries its dvc.lock."""
+
+    resolution: Resolution
+    created: bool  # the tag is new
+    pushed: int = 0  # objects that went from the local cache to the DVC remote
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self.resolution.as_json(), "created": self.created, "pushed": self.pushed}
+
+
+def version(context: Context, request: RunRequest, processed: Processed) -> Versioned:
+    """Verify the data in the remote, commit a changed dvc.lock, tag the data commit, push the tag.
+
+    Raises Unverifiable when the remote does not hold exactly what the pointers say.
+    """
+    resolution = resolve_request(context, request, _carrier(context, request, processed))
+    pushed = 0
+    if not resolution.tagged or finished_training(context, resolution) is None:
+        pushed = ensure_in_remote(context, resolution.outputs)
+    if request.dirty:
+        return Versioned(resolution, created=False, pushed=pushed)
+    repository = context.project.repository
+    tag = resolution.data_version
+    created = not resolution.tagged and repository.fetch_tag(tag) is None
+    if created:
+        origin = resolution.data_git_commit_id
+        context.reporter.step("version", f"tag {tag} on {origin[:12]}")
+        repository.create_tag(tag, origin, f"Data version of {context.pipeline.name}")
+    if repository.remote_url() is not None:
+        repository.push_tag(tag)
+    if not resolution.tagged:
+        resolution = resolve_request(context, request, resolution.commit)
+    return Versioned(resolution, created=created, pushed=pushed)
+
+
+def resolve_request(context: Context, request: RunRequest, commit: CommitSha) -> Resolution:
+    return resolve(
+        context.project,
+        context.pipeline,
+        commit,
+        executor=context.executor.name,
+        overrides=request.params,
+        dirty=request.dirty,
+    )
+
+
+def _carrier(context: Context, request: RunRequest, processed: Processed) -> CommitSha:
+    """Return the commit with the dvc.lock that processing left; the same one at every try."""
+    commit = request.commit
+    (lock,) = context.read(commit, "dvc.lock")
+    if processed.lock is None or processed.lock == lock:
+        return commit
+    path = context.project.path("dvc.lock")
+    draft = context.project.repository.commit_file(commit, path, processed.lock, "draft")
+    fingerprint = resolve_request(context, request, draft).run_fingerprint
+    message = f"Process {', '.join(processed.stale)}\n\nClew-Run: {fingerprint}\n"
+    return context.project.repository.commit_file(commit, path, processed.lock, message)
+
+
+def ensure_in_remote(context: Context, pointers: Sequence[Pointer]) -> int:
+    """Push what only the local cache has; Unverifiable when bytes are missing or wrong."""
+    problems = context.store.problems(pointers)
+    pushed = 0
+    if problems and all(problem.reason == "missing" for problem in problems):
+        if context.store.in_cache(pointers):
+            context.reporter.step("version", "pushing data that only the local cache has")
+            pushed = context.store.push(pointers)
+        problems = context.store.problems(pointers)
+    if problems:
+        raise _refusal(context, problems)
+    return pushed
+
+
+def _refusal(context: Context, problems: Sequence[Problem]) -> Unverifiable:
+    remote = context.store.remote()
+    shown = ", ".join(f"{p.path} ({p.reason})" for p in problems[:SHOWN_PROBLEMS])
+    more = f" and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+    if all(problem.reason == "missing" for problem in problems):
+        return Unverifiable(
+            f"data is in neither the cache nor the remote '{remote.name}': {shown}{more}",
+            fix="Run `dvc push` where it was created, or `clew process --force` to make it again.",
+        )
+    return Unverifiable(
+        f"the remote '{remote.name}' ({remote.url}) holds other bytes than Git says: {shown}{more}",
+        fix="Restore these objects from a backup, or delete them there and run `dvc push` "
+        "where the data was created.",
+    )
+
+
+def show_on_branch(context: Context, request: RunRequest, versioned: Versioned) -> Advance | None:
+    """Bring the dvc.lock commit onto the branch it was made for; None when there is none to bring.
+
+    Where no branch takes it, a branch of its own keeps it, and the run goes on.
+    """
+    resolution = versioned.resolution
+    commit, carrier = request.commit, resolution.commit
+    if carrier == commit or request.dirty:
+        return None
+    repository = context.project.repository
+    if repository.remote_url() is None:
+        moved = Advance.NO_REMOTE
+    elif request.branch is None and carrier == resolution.data_git_commit_id:
+        return None  # the tag keeps it reachable
+    else:
+        target = request.branch or f"clew/{resolution.data_fingerprint[:12]}"
+        moved = repository.advance(target, commit, carrier, context.project.path("dvc.lock"))
+        context.reporter.step("version", f"dvc.lock on {target}: {moved.value}")
+    if moved is not Advance.OFFERED and not repository.fast_forward(commit, carrier):
+        context.reporter.step("version", "the checked-out branch was left as it is; pull to update")
+    return moved

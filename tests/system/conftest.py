@@ -1,0 +1,40 @@
+"""One small pipeline is made for the session; each test works on a copy of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.system.small import Small, make_small
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """A pipeline that never ran; its MLflow store is open already, which takes seconds."""
+    small = make_small(tmp_path_factory.mktemp("fresh"))
+    assert small.clew("run", "--dry-run").returncode == 0
+    return small
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, fresh: Small) -> Small:
+    """The same pipeline after its first run."""
+    folder = tmp_path_factory.mktemp("finished") / "copy"
+    shutil.copytree(fresh.folder, folder, symlinks=True)
+    done = Small(folder)
+    ran = done.clew("run")
+    assert ran.returncode == 0, ran.stderr
+    return done
+
+
+@pytest.fixture
+def small(fresh: Small, tmp_path: Path) -> Small:
+    shutil.copytree(fresh.folder, tmp_path / "copy", symlinks=True)
+    return Small(tmp_path / "copy")
+
+
+@pytest.fixture
+def ran(finished: Small, tmp_path: Path) -> Small:
+    shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
+    return Small(tmp_path / "copy")

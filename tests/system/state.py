@@ -1,0 +1,55 @@
+"""All that a run leaves outside, read without clew, so that two end states can be compared."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from typing import Any
+
+from tests.system.small import Small
+
+RUNS = """
+    SELECT stage.value, runs.status FROM runs
+    JOIN tags AS stage ON stage.run_uuid = runs.run_uuid AND stage.key = 'clew.stage'
+    WHERE runs.lifecycle_stage = 'active'
+"""
+LINEAGE = """
+    SELECT stage.value, params.key, params.value FROM params
+    JOIN runs ON runs.run_uuid = params.run_uuid AND runs.lifecycle_stage = 'active'
+    JOIN tags AS stage ON stage.run_uuid = runs.run_uuid AND stage.key = 'clew.stage'
+"""
+PARENTS = """
+    SELECT child.value, parent.value FROM tags
+    JOIN tags AS child ON child.run_uuid = tags.run_uuid AND child.key = 'clew.stage'
+    JOIN tags AS parent ON parent.run_uuid = tags.value AND parent.key = 'clew.stage'
+    WHERE tags.key = 'mlflow.parentRunId'
+"""
+
+
+def end_state(small: Small) -> dict[str, Any]:
+    """Return tags, branches, jobs, objects, MLflow runs, versions and aliases."""
+    refs = small.git("for-each-ref", "--format=%(refname) %(objectname)", cwd=small.origin)
+    return {
+        "origin": refs.splitlines(),
+        "head": small.git("rev-parse", "HEAD"),
+        "dirty": small.git("status", "--porcelain"),
+        "jobs": sorted(path.name for path in (small.work / ".clew/jobs").glob("small-*")),
+        "objects": sorted(path.name for path in small.storage.rglob("*") if path.is_file()),
+        **tracked(small),
+    }
+
+
+def tracked(small: Small) -> dict[str, Any]:
+    """Return what MLflow holds, straight from its database."""
+    with closing(sqlite3.connect(small.work / ".clew/mlflow.db")) as database:
+        rows = database.execute
+        return {
+            "runs": Counter(rows(RUNS)),
+            "lineage": sorted(rows(LINEAGE)),
+            "parents": sorted(rows(PARENTS)),
+            "versions": list(rows("SELECT name, version, current_stage FROM model_versions")),
+            "version tags": sorted(rows("SELECT version, key, value FROM model_version_tags")),
+            "aliases": sorted(rows("SELECT alias, version FROM registered_model_aliases")),
+            "metrics": sorted(rows("SELECT key, value FROM latest_metrics")),
+        }

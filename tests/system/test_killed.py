@@ -1,0 +1,42 @@
+"""Killed at any point and run again, a run ends where an undisturbed one ends."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.system.killing import child, effects, kill_at
+from tests.system.small import Small
+from tests.system.state import end_state
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """Import what every child needs before it is forked."""
+    import dvc.repo
+    import mlflow  # noqa: F401
+
+    import clew.flow  # noqa: F401
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_killed_at_every_effect_and_run_again(fresh: Small, tmp_path: Path) -> None:
+    undisturbed = copy(fresh, tmp_path / "undisturbed")
+    points = effects(undisturbed)
+    wanted = end_state(undisturbed)
+    assert len(points) > 40
+    for number, point in enumerate(points):
+        small = copy(fresh, tmp_path / f"{number}")
+        assert kill_at(small, number), f"{number} {point} was not reached"
+        again = child(small, ["run"], lambda _point: None)
+        output = (small.folder / "output").read_text()
+        assert again == 0, f"after a kill {point} ({number}):\n{output}"
+        assert end_state(small) == wanted, f"after a kill {point} ({number})"
+        shutil.rmtree(small.folder)
+
+
+def copy(small: Small, folder: Path) -> Small:
+    shutil.copytree(small.folder, folder, symlinks=True)
+    return Small(folder)
