@@ -16,6 +16,7 @@ from clew.errors import ConfigError
 from clew.identity import Pointer
 
 DEFINITIONS, LOCK = "dvc.yaml", "dvc.lock"
+OUT_KEYS = ("outs", "metrics", "plots")
 LEGACY_HASH = "md5-dos2unix"  # what DVC 1 and 2 wrote, which name no algorithm
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 TEMPLATE = re.compile(r"\$\{[^}]*\}")
@@ -51,11 +52,14 @@ class Stage:
         return str(self.body.get("wdir", "."))
 
     def outs(self) -> Iterator[Out]:
-        for key in ("outs", "metrics", "plots"):
-            for item in self.body.get(key) or ():
-                (path, options), *_ = item.items() if isinstance(item, dict) else [(item, None)]
+        for item in (item for key in OUT_KEYS for item in self.listed(key)):
+            for path, options in item.items() if isinstance(item, dict) else [(item, None)]:
                 cached = options.get("cache", True) if isinstance(options, dict) else True
                 yield Out(self.place(str(path)), bool(cached))
+
+    def listed(self, key: str) -> list[Any]:
+        """Return what this stage lists under a key; ConfigError when that is no list."""
+        return _list(self.body.get(key), f"`{key}` of the stage '{self.name}'")
 
     def place(self, path: str) -> str:
         """Return a path of this stage relative to dvc.yaml."""
@@ -103,8 +107,15 @@ def definitions(text: bytes | None) -> Definitions:
         raise ConfigError(f"the stage '{wrong[0]}' in dvc.yaml is no mapping")
     variables = document.get("vars") if isinstance(document, dict) else None
     return Definitions(
-        {name: Stage(name, stage) for name, stage in (stages or {}).items()}, variables or ()
+        {name: Stage(name, stage) for name, stage in (stages or {}).items()},
+        _list(variables, "`vars`"),
     )
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise ConfigError(f"{where} in dvc.yaml is no list", fix="See `dvc stage list`.")
+    return value or []
 
 
 def files_of(outputs: Iterable[str]) -> list[str]:

@@ -133,6 +133,18 @@ def _reads(names: Sequence[str], stages: Definitions) -> Iterator[_Read]:
                 yield _Read(name, PARAMS, key.partition("[")[0], from_template=True)
 
 
+def _listed_reads(stage: Stage, item: str, keys: Any) -> Iterator[_Read]:
+    """Yield what one item of `params` names: a key, or a file, with or without some of its keys."""
+    is_file = keys is not None or PurePosixPath(item).suffix in PARAMS_SUFFIXES
+    if not is_file:
+        yield _Read(stage.name, stage.place(PARAMS), item)
+        return
+    if not isinstance(keys or [], list):
+        raise ConfigError(f"the params of {item} in the stage '{stage.name}' are no list")
+    for key in keys or [None]:
+        yield _Read(stage.name, stage.place(item), None if key is None else str(key))
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Iterator, Sequence
 
 from clew.context import Context
-from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, definitions
+from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, NoPointer, definitions
 from clew.errors import ConfigError
 from clew.identity import CommitSha
 from clew.request import RunRequest
+from clew.resolve import pointers_at
 
 SHOWN_PATHS = 5
 DVC_CONFIG = ".dvc/config"
@@ -22,6 +24,8 @@ def preflight(context: Context, request: RunRequest) -> None:
     stages = definitions(context.read(request.commit, DEFINITIONS)[0])
     for name in (*context.pipeline.data.stages, *context.pipeline.train.stages):
         stages.stage(name)
+    with contextlib.suppress(NoPointer):  # not processed yet
+        pointers_at(context.project, context.pipeline, request.commit)
     _refuse_unlisted_inputs(context, request.commit, stages)
     if not request.dirty:
         _refuse_dirty(context, request.commit, stages)

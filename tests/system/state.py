@@ -25,6 +25,10 @@ PARENTS = """
     JOIN tags AS parent ON parent.run_uuid = tags.value AND parent.key = 'clew.stage'
     WHERE tags.key = 'mlflow.parentRunId'
 """
+VERSIONS = "SELECT version FROM model_versions WHERE current_stage != 'Deleted_Internal'"
+VERSION_TAGS = f"""
+    SELECT version, key, value FROM model_version_tags WHERE version IN ({VERSIONS})
+"""
 
 
 def end_state(small: Small) -> dict[str, Any]:
@@ -48,8 +52,8 @@ def tracked(small: Small) -> dict[str, Any]:
             "runs": Counter(rows(RUNS)),
             "lineage": sorted(rows(LINEAGE)),
             "parents": sorted(rows(PARENTS)),
-            "versions": list(rows("SELECT name, version, current_stage FROM model_versions")),
-            "version tags": sorted(rows("SELECT version, key, value FROM model_version_tags")),
+            "versions": [row[0] for row in rows(VERSIONS)],
+            "version tags": sorted(rows(VERSION_TAGS)),
             "aliases": sorted(rows("SELECT alias, version FROM registered_model_aliases")),
             "metrics": sorted(rows("SELECT key, value FROM latest_metrics")),
         }

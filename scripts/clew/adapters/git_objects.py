@@ -120,6 +120,7 @@ class GitObjects:
             "--sparse",
             "--diff-merges=first-parent",
             "--raw",
+            "--root",
             "--no-abbrev",
             "--no-renames",
             "--no-ext-diff",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,16 +22,27 @@ class GitWriter(GitObjects):
 
     def snapshot(self, paths: Sequence[str]) -> CommitSha:
         head = self.commit("HEAD")
-        listing = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--")
         update = ("update-index", "-z", "--add", "--remove", "--replace", "--stdin")
         with _temporary_index() as index:
             self._git.run("read-tree", head, env=index)
-            found = self._git.run(*listing, *paths, env=index) if paths else b""
-            self._git.run(*update, stdin=found, env=index)
+            self._git.run(*update, stdin=self._files_under(paths, index), env=index)
             tree = self._git.run("write-tree", env=index).decode().strip()
         if tree == self._tree(head):
             return head
         return self._commit_tree(tree, head, "Snapshot of an uncommitted tree\n")
+
+    def _files_under(self, paths: Sequence[str], index: Mapping[str, str]) -> bytes:
+        """Return the files that Git tracks or would track, each ended by a NUL."""
+        if not paths:
+            return b""
+        listing = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--")
+        rows = self._git.run(*listing, *paths, env=index).split(b"\0")
+        return b"".join(row + b"\0" for row in rows if row and not self._is_plain_folder(row))
+
+    def _is_plain_folder(self, name: bytes) -> bool:
+        """Tell whether a folder is now where a file was; a submodule's folder is no such."""
+        path = self.root / os.fsdecode(name)
+        return path.is_dir() and not path.is_symlink() and not (path / ".git").exists()
 
     def commit_file(self, parent: CommitSha, path: str, content: bytes, message: str) -> CommitSha:
         blob = self._git.run("hash-object", "-w", "--stdin", stdin=content).decode().strip()

@@ -6,13 +6,16 @@ or Git is at work.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import logging
 import os
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,6 +28,7 @@ BATCH = 100  # params or tags per request
 PARAM_CHARACTERS = 6_000
 TAG_CHARACTERS = 8_000
 REACH_SECONDS = 10.0
+CONFLICT_ATTEMPTS = 5
 MODEL = "model"  # artifact name of the model in its run
 
 P = ParamSpec("P")
@@ -91,16 +95,27 @@ class MlflowTracker(Tracker):
     @_translated
     def claim(self, stage: str, key: str, name: str, tags: Mapping[str, str]) -> RunId:
         identity = {"clew.stage": stage, "clew.key": key}
-        usable = self._usable(identity)
-        if usable:
-            return usable[0].id
-        created = self._client.create_run(
-            self._experiment, run_name=name, tags={**tags, **identity}
-        )
+        with self._exclusive():
+            usable = self._usable(identity)
+            if usable:
+                return usable[0].id
+            created = self._client.create_run(
+                self._experiment, run_name=name, tags={**tags, **identity}
+            )
         winner = self._usable(identity)[0].id
         if winner != created.info.run_id:
             self._client.delete_run(created.info.run_id)
         return winner
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Keep two processes on one embedded store apart; a server's clients go by start time."""
+        if self._artifacts is None:
+            yield
+            return
+        with (self._artifacts.parent / "claim.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _usable(self, identity: Mapping[str, str]) -> list[TrackedRun]:
         return [run for run in self.runs(identity) if run.status not in ("FAILED", "KILLED")]
@@ -149,24 +164,44 @@ class MlflowTracker(Tracker):
         metrics: Mapping[str, float] | None = None,
         dataset: TrackedDataset | None = None,
     ) -> None:
+        from mlflow.exceptions import MlflowException
+
+        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+            try:
+                return self._add(run_id, params or {}, tags or {}, metrics or {}, dataset)
+            except MlflowException:
+                # MLflow breaks when another process writes the same at the same moment; the
+                # next attempt finds it written.
+                if attempt == CONFLICT_ATTEMPTS:
+                    raise
+                time.sleep(0.1 * attempt)
+
+    def _add(
+        self,
+        run_id: RunId,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        metrics: Mapping[str, float],
+        dataset: TrackedDataset | None,
+    ) -> None:
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.utils.time import get_current_time_millis
 
         run = self._client.get_run(run_id)
         new_params = [
             Param(key, value[:PARAM_CHARACTERS])
-            for key, value in (params or {}).items()
+            for key, value in params.items()
             if key not in run.data.params
         ]
         new_tags = [
             RunTag(key, value[:TAG_CHARACTERS])
-            for key, value in (tags or {}).items()
+            for key, value in tags.items()
             if run.data.tags.get(key) != value[:TAG_CHARACTERS]
         ]
         now = get_current_time_millis()
         new_metrics = [
             Metric(key, value, now, 0)
-            for key, value in (metrics or {}).items()
+            for key, value in metrics.items()
             if key not in run.data.metrics
         ]
         for start in range(0, max(len(new_params), len(new_tags), len(new_metrics)), BATCH):

@@ -46,9 +46,9 @@ def _run(options: Options, until: str, *, dry_run: bool, **arguments: Any) -> in
     with reporter() as progress:
         request = _request(project, **arguments)
         context = open_context(project, options, request.commit, progress)
-        context.tracker.warm_up()
         if dry_run:
             return _plan(context, request, options)
+        context.tracker.warm_up()
         done = _steps(context, request, until)
     answer = {name: step.as_json() for name, step in done.items()}
     click.echo(json.dumps(answer, indent=2) if options.json else summary(done))

@@ -1,0 +1,117 @@
+"""prepare: from the raw archive to one image per record and a manifest.
+
+Who is in which split and sample is decided by hashes of ids alone. A larger fraction only adds
+files, and a subject who leaves changes nobody else's split, sample or bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import png
+import yaml
+from consent import COLUMNS, read_consent
+from readers import DataError, Image, read
+
+OUTPUT = Path("data/prepared")
+CONSENT = Path("data/consent.csv")
+HEADER = ["subject_id", "record_id", "file_path", "split", "label", "sha256"]
+SUBJECTS = 2_000  # synthetic: the archives don't say whose clothes these are
+
+
+@dataclass(frozen=True)
+class Record:
+    image: Image
+    subject: str
+    split: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.split}/{self.image.label}/{self.image.record_id}.png"
+
+
+def main(arguments: list[str]) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())["prepare"]
+    images = read(params["dataset"], Path(params["source"]))
+    records = [assign(image, params["key"], params["test_share"]) for image in images]
+    if arguments == ["--write-consent"]:
+        return write_consent({record.subject for record in records})
+    chosen = sample(records, params["fraction"], params["key"])
+    statuses = read_consent(CONSENT)
+    kept = [record for record in chosen if statuses.get(record.subject) == "active"]
+    unknown = sum(record.subject not in statuses for record in chosen)
+    write(kept, OUTPUT)
+    revoked = len(chosen) - len(kept) - unknown
+    print(f"{len(kept)} records kept; {revoked} without consent, {unknown} unknown to the registry")
+
+
+def assign(image: Image, key: str, test_share: float) -> Record:
+    """Return the record with its subject and the split that the subject alone decides."""
+    bucket = int(hashlib.sha256(image.pixels).hexdigest(), 16) % SUBJECTS
+    subject = f"subject-{bucket:04}"
+    split = "test" if _share(key, "split", subject) < test_share else "train"
+    return Record(image, subject, split)
+
+
+def sample(records: Iterable[Record], fraction: float, key: str) -> list[Record]:
+    """Return the test split whole and this fraction of each class of the train split.
+
+    Taken before anybody is dropped for lack of consent: who leaves is not replaced.
+    """
+    if not 0 < fraction <= 1:
+        raise DataError(f"prepare.fraction is {fraction}; allowed: above 0, up to 1")
+    classes: dict[str, list[Record]] = defaultdict(list)
+    chosen: list[Record] = []
+    for record in records:
+        if record.split == "test":
+            chosen.append(record)
+        else:
+            classes[record.image.label].append(record)
+    for members in classes.values():
+        members.sort(key=lambda record: _share(key, "sample", record.image.record_id))
+        chosen += members[: math.ceil(fraction * len(members))]
+    return chosen
+
+
+def _share(key: str, purpose: str, identity: str) -> float:
+    """Return a number in [0, 1) that depends on the id alone."""
+    value = hashlib.blake2b(f"{purpose}:{identity}".encode(), key=key.encode(), digest_size=8)
+    return int.from_bytes(value.digest(), "big") / 2**64
+
+
+def write(records: list[Record], folder: Path) -> None:
+    rows: list[list[str]] = []
+    for record in sorted(records, key=lambda record: record.path):
+        image = record.image
+        content = png.encode(image.pixels, image.width, image.height, image.channels)
+        target = folder / record.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        row = [record.subject, image.record_id, record.path, record.split, image.label, digest]
+        rows.append(row)
+    write_csv(folder / "manifest.csv", HEADER, rows)
+
+
+def write_consent(subjects: set[str]) -> None:
+    rows = [[subject, "active", "2026-01-15T00:00:00Z", ""] for subject in sorted(subjects)]
+    write_csv(CONSENT, COLUMNS, rows)
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except DataError as error:
+        sys.exit(f"prepare: {error}")
