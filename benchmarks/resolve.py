@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -156,9 +155,8 @@ def as_library(path: Path) -> str:
 
 def as_process(path: Path) -> str:
     command = Path(sys.executable).with_name("clew")
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
     done = subprocess.run(
-        [command, "resolve", "--json"], cwd=path, env=environment, capture_output=True, check=False
+        [command, "resolve", "--json"], cwd=path, capture_output=True, check=False
     )
     if done.returncode:
         raise SystemExit(done.stderr.decode())

@@ -45,7 +45,7 @@ def prepare() -> None:
     if source != HERE:
         shutil.rmtree(source)
     show("git", "checkout", "--quiet", "-B", "main")
-    show("dvc", "remote", "modify", "storage", "url", "../../storage")
+    show("dvc", "remote", "modify", "storage", "url", "../storage")
 
 
 def committed_copy() -> Path:

@@ -22,7 +22,7 @@ Entry = dict[str, Any]
 _UNUSUAL = re.compile("[\t\r\0\x0b\x0c\x85\u2028\u2029\ufeff]")
 # A section starts where a line is indented by at most four spaces and is no item of a list.
 _SECTION = re.compile(r"^(?!    - )(?= {0,4}[^ \n])", re.MULTILINE)
-_HEAD = "schema: '2.0'\nstages:\n"
+_HEAD = ["", "schema: '2.0'\n", "stages:\n"]
 _STAGE = re.compile(r"  (?P<name>\w[\w@.=-]*):\n")
 _PART = re.compile(r"    (?P<name>cmd|deps|params|outs):")
 # Sections that are sure to be valid by themselves; the others have to be parsed.
@@ -56,16 +56,19 @@ def _cut(text: bytes) -> dict[str, str] | None:
         decoded = text.decode().rstrip() + "\n"
     except UnicodeDecodeError:
         return None
-    if not decoded.startswith(_HEAD) or _UNUSUAL.search(decoded):
+    if _UNUSUAL.search(decoded):
         return None
     return _sections(decoded)
 
 
 def _sections(text: str) -> dict[str, str] | None:
+    sections = _SECTION.split(text)
+    if sections[:3] != _HEAD:
+        return None
     outs: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
     stage = part = ""
-    for section in _SECTION.split(text)[3:]:
+    for section in sections[3:]:
         if header := _STAGE.fullmatch(section):
             stage, part = header["name"], ""
         elif stage and (named := _PART.match(section)) and _is_valid(section):

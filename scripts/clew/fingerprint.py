@@ -124,25 +124,15 @@ MISSING = object()
 def _reads(names: Sequence[str], stages: Definitions) -> Iterator[_Read]:
     for name in names:
         stage = stages.stage(name)
-        for item in stage.body.get("params") or ():
+        for item in stage.listed("params"):
             for file, keys in item.items() if isinstance(item, dict) else [(PARAMS, [item])]:
+                if not isinstance(keys or [], list):
+                    raise ConfigError(f"the stage '{name}' in dvc.yaml has no list of {file} keys")
                 for key in keys or [None]:
-                    yield _Read(name, stage.place(str(file)), None if key is None else str(key))
+                    yield _Read(name, stage.place(file), None if key is None else str(key))
         for text in _texts(stage.definition):
             for key in TEMPLATE.findall(text):
                 yield _Read(name, PARAMS, key.partition("[")[0], from_template=True)
-
-
-def _listed_reads(stage: Stage, item: str, keys: Any) -> Iterator[_Read]:
-    """Yield what one item of `params` names: a key, or a file, with or without some of its keys."""
-    is_file = keys is not None or PurePosixPath(item).suffix in PARAMS_SUFFIXES
-    if not is_file:
-        yield _Read(stage.name, stage.place(PARAMS), item)
-        return
-    if not isinstance(keys or [], list):
-        raise ConfigError(f"the params of {item} in the stage '{stage.name}' are no list")
-    for key in keys or [None]:
-        yield _Read(stage.name, stage.place(item), None if key is None else str(key))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -194,12 +184,16 @@ def _refuse_override(key: str, params: Mapping[str, Any], made: Sequence[_Read])
 
 
 def _code_digest(files: _Files, pipeline: Pipeline, stages: Definitions) -> str:
-    names = sorted({name.partition("@")[0]: name for name in pipeline.train.stages}.values())
-    definitions = {name: _essence(stages.stage(name)) for name in names}
-    variables = [stages.variables, *(d.get("vars") or [] for d in definitions.values())]
-    included = [v.partition(":")[0] for found in variables for v in found if isinstance(v, str)]
-    ids = files.ids([*pipeline.code.paths, *included], "as training code")
-    return digest({"files": ids, "stages": definitions, "vars": list(stages.variables)})
+    train = [stages.stage(name) for name in pipeline.train.stages]
+    included = [(item, item) for item in stages.variables]
+    included += [(item, stage.place(str(item))) for stage in train for item in stage.listed("vars")]
+    files_of_vars = [path.partition(":")[0] for item, path in included if isinstance(item, str)]
+    parts = {
+        "files": files.ids([*pipeline.code.paths, *files_of_vars], "as training code"),
+        "stages": {stage.name: _essence(stage) for stage in train},
+        "vars": list(stages.variables),
+    }
+    return digest(parts)
 
 
 def _essence(stage: Stage) -> dict[str, Any]:

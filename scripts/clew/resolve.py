@@ -228,7 +228,9 @@ class _Walk:
             # One process for all merges that are known by now: there may be thousands.
             merges = [p for entry in self._entries.values() for p in entry.parents[1:]]
             missing = list(dict.fromkeys(p for p in merges if p not in self._others))
-            self._others |= zip(missing, self._states(missing), strict=True)
+            states = self._states(missing)
+            self._others |= zip(missing, states, strict=True)
+            self._fetch(oid for state in states for oid in state if oid is not None)
         return self._others[parent]
 
     def _states(self, commits: list[CommitSha]) -> list[State]:

@@ -93,6 +93,7 @@ def _spec(
             "MLFLOW_RUN_ID": run_id,
             "MLFLOW_TRACKING_URI": context.tracker.uri,
             "MLFLOW_EXPERIMENT_NAME": pipeline.mlflow.experiment,
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         },
         channels={PurePosixPath(path).name: path for path in pipeline.data.outputs},
         model=pipeline.train.model,

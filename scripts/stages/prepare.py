@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> None:
     images = read(params["dataset"], Path(params["source"]))
     records = [assign(image, params["key"], params["test_share"]) for image in images]
     if arguments == ["--write-consent"]:
-        return write_consent({record.subject for record in records})
+        write_consent({record.subject for record in records})
+        return
     chosen = sample(records, params["fraction"], params["key"])
     statuses = read_consent(CONSENT)
     kept = [record for record in chosen if statuses.get(record.subject) == "active"]

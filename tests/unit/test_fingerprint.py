@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.gitrepo import GitRepo, isolate, pipeline
 
 from clew.config.model import Code, Data, Executor, Pipeline
+from clew.dvcfiles import definitions
 from clew.errors import ConfigError
 from clew.fingerprint import Training, parse_overrides, run_fingerprint, training
-from clew.identity import DataFingerprint
+from clew.identity import CommitSha, DataFingerprint
+from clew.project import Project
 
 STAGES = """\
 vars: [more.yaml, {inline: 1}]
@@ -240,3 +246,43 @@ def test_the_fingerprint_never_changes_between_releases() -> None:
     clean = run_fingerprint(*arguments, dirty=False)
     assert clean == "8ceb2d0b06b10e0f2f986f5ca312343ab95152860c2d7ab0e28a39230be1a912"
     assert run_fingerprint(*arguments, dirty=True) != clean
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["train", "seed", "data/x", "${a}"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["train", "custom.json", "do", "outs"]), inner, max_size=2
+        )
+    ),
+    max_leaves=6,
+)
+KEYS = ("params", "outs", "metrics", "plots", "vars", "wdir", "do", "foreach", "cmd")
+
+
+class InMemory:
+    """The files of one commit, as `_Files` reads them from a repository."""
+
+    def __init__(self, texts: dict[str, bytes]) -> None:
+        self._texts = texts
+
+    def read(self, commit: str, paths: list[str]) -> dict[str, bytes | None]:
+        return {path: self._texts.get(path) for path in paths}
+
+    def object_ids(self, objects: list[tuple[str, str]]) -> list[str | None]:
+        return ["0" * 40 for _ in objects]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=4), st.none() | ANYTHING, ANYTHING)
+def test_any_dvc_yaml_is_read_or_refused(stage: Any, variables: Any, values: Any) -> None:
+    document = {"stages": {"train": stage, "evaluate": {}, "prepare": stage}, "vars": variables}
+    texts = {"dvc.yaml": document, "params.yaml": values, "custom.json": values}
+    repository: Any = InMemory({name: yaml.safe_dump(v).encode() for name, v in texts.items()})
+    with contextlib.suppress(ConfigError):
+        training(Project(repository), PIPELINE, CommitSha("c"), executor="local", overrides={})
+    with contextlib.suppress(ConfigError):
+        definitions(yaml.safe_dump(document).encode()).owner("data/prepared")

@@ -114,7 +114,7 @@ def test_no_commit_yet(tmp_path: Path) -> None:
     ],
 )
 def test_unknown_and_hostile_revisions(repo: GitRepo, revision: str) -> None:
-    with pytest.raises(ConfigError, match="no commit"):
+    with pytest.raises(ConfigError, match=r"no commit|null byte"):
         repo.repository.commit(revision)
 
 
@@ -171,7 +171,8 @@ def test_nothing_asked_nothing_answered(repo: GitRepo) -> None:
 
 
 def test_the_tree_of_a_commit(repo: GitRepo) -> None:
-    assert repo.repository.object_ids([(repo.head, "")]) == [repo.git("rev-parse", "HEAD^{tree}")]
+    tree = repo.git("rev-parse", "HEAD^{tree}")
+    assert repo.repository.object_ids([(repo.head, ""), (repo.head, ".")]) == [tree, tree]
 
 
 def test_entries_show_submodules(repo: GitRepo, tmp_path: Path) -> None:
@@ -341,6 +342,25 @@ def test_snapshot_of_a_file_that_became_a_folder(repo: GitRepo) -> None:
     repo.write({"README/now": "x"})
     commit = repo.repository.snapshot(["README"])
     assert repo.repository.read(commit, ["README/now"]) == {"README/now": b"x"}
+
+
+def test_snapshot_leaves_a_repository_inside_out(repo: GitRepo) -> None:
+    GitRepo(repo.path / "src/nested").commit({"a": "a"})
+    repo.write({"src/train.py": "edited\n"})
+    commit = repo.repository.snapshot(["src"])
+    assert repo.repository.read(commit, ["src/train.py"])["src/train.py"] == b"edited\n"
+
+
+def test_sha256_repositories(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--object-format=sha256", "long")
+    repo = GitRepo(tmp_path / "long")
+    head = repo.commit({LOCK: "one\n"})
+    assert len(head) == 64
+    new = bot_commit(repo)
+    repo.repository.create_tag("data/x/1", new, "m")
+    assert repo.repository.tag_commit("data/x/1") == new
+    assert [entry.commit for entry in repo.repository.history(new, [LOCK])] == [new, head]
+    assert repo.repository.read(new, [LOCK, "absent"]) == {LOCK: b"two\n", "absent": None}
 
 
 def test_archive_is_the_commit_and_always_the_same(repo: GitRepo, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Git:
                 capture_output=True,
                 check=False,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a NUL in an argument is a ValueError
             raise _not_started(self.folder, error) from error
 
     def stream(self, *arguments: str) -> Iterator[bytes]:
@@ -153,7 +153,7 @@ def _command(arguments: Sequence[str]) -> list[str]:
     return ["git", *options, *arguments]
 
 
-def _not_started(folder: Path, error: OSError) -> ConfigError:
+def _not_started(folder: Path, error: Exception) -> ConfigError:
     if not folder.is_dir():
         return ConfigError(f"there is no folder {folder}")
     return ConfigError(f"git can't be started: {error}", fix="Install Git 2.31 or newer.")

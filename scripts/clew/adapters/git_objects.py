@@ -80,7 +80,7 @@ class GitObjects:
     def _names(self, objects: Sequence[tuple[CommitSha, str]]) -> list[bytes]:
         """Return how `git cat-file` is asked for these, one line each."""
         return [
-            os.fsencode(f"{commit}:{path}")
+            os.fsencode(f"{commit}:{'' if path == '.' else path}")
             if "\n" not in path
             else self._name_of_odd_path(commit, path)
             for commit, path in objects

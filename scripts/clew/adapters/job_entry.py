@@ -7,14 +7,23 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/amazon-sagemaker-toolkits.html
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
+import re
 import shutil
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+FAILED = "the job failed"  # what follows in the log is not the stage's
+SHOWN_OBJECTS = 5
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class JobError(Exception):
+    """A failure that explains itself."""
 
 
 def main() -> int:
@@ -23,7 +32,9 @@ def main() -> int:
         spec = json.loads((base / "input/config/hyperparameters.json").read_text())["clew_job"]
         run(json.loads(spec), base)
     except Exception as error:
-        traceback.print_exc()
+        say(FAILED)
+        if not isinstance(error, JobError):
+            traceback.print_exc()
         failure = base / "output/failure"
         failure.parent.mkdir(parents=True, exist_ok=True)
         failure.write_text(reason(error))
@@ -44,89 +55,184 @@ def run(spec: dict[str, Any], base: Path) -> None:
     from dvc.repo import Repo
 
     with Repo(".") as repo:
-        if spec["pull"]:
-            say(f"pulling {', '.join(spec['pull'])} from {spec['remote']['url']}")
-            repo.pull(spec["pull"], remote=spec["remote"]["name"], force=True)
+        pull(repo, spec)
         reproduce(repo, spec)
         result = push(repo, spec) if spec["push"] else {}
     hand_back(spec, base, result)
 
 
-def reproduce(repo: Any, spec: dict[str, Any]) -> None:
-    force = spec["force"]
-    repo.reproduce(
-        spec["stages"],
-        force=force,
-        single_item=force,
-        pull=not force,
-        run_cache=False,
-        allow_missing=not force,
-    )
+# --- the bundle ----------------------------------------------------------------------------------
+
+
+def find_dvc_folder(root: Path) -> Path:
+    """Return the `.dvc` folder that governs the current folder, never one outside the bundle."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".dvc").is_dir():
+            return folder / ".dvc"
+        if folder == root.resolve():
+            break
+    raise JobError("the bundle has no .dvc folder; commit .dvc/config")
 
 
 def configure_dvc(folder: Path, remote: dict[str, Any]) -> None:
-    """Make DVC work without Git and trust no remote (dvc#5502: unverified pulls)."""
-    path = folder / "config.local"
-    config = configparser.ConfigParser(interpolation=None)
+    """Make DVC work without Git and trust no remote (dvc#5502) and no cache but the job's own."""
+    from configobj import ConfigObj
+
+    config = ConfigObj(encoding="utf-8")
     config["core"] = {
         "no_scm": "true",
         "analytics": "false",
         "check_update": "false",
         "remote": remote["name"],
     }
-    config["cache"] = {"type": "reflink,hardlink,copy"}
+    config["cache"] = {"dir": "cache", "type": "reflink,hardlink,copy"}
     section = f"'remote \"{remote['name']}\"'"
     config[section] = {**remote["options"], "url": remote["url"], "verify": "true"}
-    with path.open("w") as file:
+    path = folder / "config.local"
+    path.touch(mode=0o600)
+    with path.open("wb") as file:
         config.write(file)
-    path.chmod(0o600)
-
-
-def find_dvc_folder(root: Path) -> Path:
-    """Return the `.dvc` folder that governs the current folder."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / ".dvc").is_dir():
-            return folder / ".dvc"
-        if folder == root:
-            break
-    raise FileNotFoundError("the bundle has no .dvc folder; commit .dvc/config")
 
 
 def override_params(overrides: dict[str, Any]) -> None:
     """Write `--param` values into the bundle's params.yaml, where the stages read them."""
     if not overrides:
         return
-    import yaml
+    from dvc.utils.serialize import modify_yaml  # keeps YAML 1.2 as it is: 1e-4, on, comments
 
-    path = Path("params.yaml")
-    params = yaml.safe_load(path.read_text())
-    for dotted, value in overrides.items():
-        *parents, last = dotted.split(".")
-        node = params
-        for key in parents:
-            node = node[key]
-        node[last] = value
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    with modify_yaml("params.yaml") as params:
+        for dotted, value in overrides.items():
+            *parents, last = dotted.split(".")
+            node = params
+            for key in parents:
+                node = node.get(key) if isinstance(node, dict) else None
+            if not isinstance(node, dict) or last not in node:
+                raise JobError(f"params.yaml has no {dotted}")
+            node[last] = value
+
+
+# --- data and stages -----------------------------------------------------------------------------
+
+
+def pull(repo: Any, spec: dict[str, Any]) -> None:
+    """Bring and verify what the stages read; JobError names every object that can't be had."""
+    paths = [*spec["pull"], *(tracked_inputs(repo, spec) if spec["force"] else ())]
+    if not paths:
+        return
+    from dvc.exceptions import DvcException
+
+    remote = spec["remote"]
+    say(f"pulling {', '.join(paths)} from {remote['url']}")
+    if repo.cloud.get_remote_odb(remote["name"]).fs.protocol == "local":
+        # DVC deletes a corrupt object from a local remote as it reads it, so look first.
+        refuse(bad_objects(repo, paths, remote["name"], cached=False), remote["url"])
+    try:
+        repo.pull(paths, remote=remote["name"], force=True)
+    except DvcException:
+        refuse(bad_objects(repo, paths, remote["name"], cached=True), remote["url"])
+        raise
+
+
+def tracked_inputs(repo: Any, spec: dict[str, Any]) -> list[str]:
+    """Return the DVC-tracked paths that the stages read and don't make themselves.
+
+    A forced `dvc repro` does not pull them.
+    """
+    from dvc.exceptions import OutputNotFoundError
+
+    stages = [stage for name in spec["stages"] for stage in repo.stage.collect(name)]
+    made = [out for stage in stages for out in stage.outs]
+    found: list[str] = []
+    for dep in (dep for stage in stages for dep in stage.deps):
+        try:
+            outs = repo.find_outs_by_path(dep.fs_path, strict=False)
+        except OutputNotFoundError:
+            continue
+        if not any(out in made for out in outs):
+            found.append(os.path.relpath(dep.fs_path))
+    return sorted({path for path in found if path not in spec["pull"]})
+
+
+def bad_objects(repo: Any, paths: Iterable[str], remote: str, *, cached: bool) -> list[str]:
+    """Return which objects the remote lacks or holds with other bytes; `cached` ones are fine."""
+    bad: list[str] = []
+    for path in paths:
+        for out in repo.find_outs_by_path(str(Path(path).resolve()), strict=False):
+            odb = repo.cloud.get_remote_odb(remote, hash_name=out.hash_name)
+            rows = [(str(out), out.hash_info.value)]
+            if out.hash_info.isdir and not problem(odb, rows[0][1]):
+                rows = [(f"{out}/{name}", oid) for name, oid in listing(odb, out.hash_info)]
+            wanted = [row for row in rows if not (cached and out.cache.exists(row[1]))]
+            reasons = ((name, oid, problem(odb, oid)) for name, oid in wanted)
+            bad += [f"{name} is {reason} ({oid})" for name, oid, reason in reasons if reason]
+    return bad
+
+
+def listing(odb: Any, hash_info: Any) -> list[tuple[str, str]]:
+    from dvc_data.hashfile.tree import Tree
+
+    return [("/".join(key), oid.value) for key, _, oid in Tree.load(odb, hash_info)]
+
+
+def problem(odb: Any, oid: str) -> str:
+    """Return what is wrong with an object of the remote, empty when nothing is."""
+    from dvc_data.hashfile.hash import file_md5
+
+    try:
+        actual = file_md5(odb.oid_to_path(oid), odb.fs, name=odb.hash_name)
+    except FileNotFoundError:
+        return "missing"
+    return "" if actual == oid.removesuffix(".dir") else "corrupt"
+
+
+def refuse(bad: list[str], url: str) -> None:
+    if bad:
+        more = f", and {len(bad) - SHOWN_OBJECTS} more" if len(bad) > SHOWN_OBJECTS else ""
+        raise JobError(f"in the DVC remote {url}: {', '.join(bad[:SHOWN_OBJECTS])}{more}")
+
+
+def reproduce(repo: Any, spec: dict[str, Any]) -> None:
+    force = spec["force"]
+    stages = [stage for name in spec["stages"] for stage in repo.stage.collect(name)]
+    repo.reproduce(
+        spec["stages"],
+        force=force,
+        single_item=force,
+        pull=not force,
+        run_cache=False,
+        # DVC takes a stage that never ran for unchanged when it may lack its outputs.
+        allow_missing=not force and all(map(was_run, stages)),
+    )
+
+
+def was_run(stage: Any) -> bool:
+    """Tell whether dvc.lock knows the stage."""
+    return any(item.hash_info for item in (*stage.deps, *stage.outs))
 
 
 def push(repo: Any, spec: dict[str, Any]) -> dict[str, int]:
     """Push the outputs; count the files whose bytes the remote did not have and those it had."""
-    odb = repo.cloud.get_remote_odb(spec["remote"]["name"])
-    files = [oid for path in spec["push"] for oid in file_hashes(repo, path)]
-    there = set(odb.oids_exist(sorted(set(files))))
+    new = total = 0
+    for path in spec["push"]:
+        (out,) = repo.find_outs_by_path(str(Path(path).resolve()))
+        odb = repo.cloud.get_remote_odb(spec["remote"]["name"], hash_name=out.hash_name)
+        files = file_hashes(out)
+        total += len(files)
+        paths = [odb.oid_to_path(oid) for oid in files]
+        new += sum(not there for there in odb.fs.exists(paths))
     say(f"pushing {', '.join(spec['push'])} to {spec['remote']['url']}")
     repo.push(spec["push"], remote=spec["remote"]["name"])
-    new = sum(oid not in there for oid in files)
-    return {"pushed": new, "reused": len(files) - new}
+    return {"pushed": new, "reused": total - new}
 
 
-def file_hashes(repo: Any, path: str) -> list[str]:
-    (out,) = repo.find_outs_by_path(str(Path(path).resolve()))
-    obj = out.get_obj()
+def file_hashes(out: Any) -> list[str]:
     if out.hash_info.isdir:
-        return [hash_info.value for _, _, hash_info in obj]
+        return [hash_info.value for _, _, hash_info in out.get_obj()]
     return [out.hash_info.value]
+
+
+# --- results -------------------------------------------------------------------------------------
 
 
 def hand_back(spec: dict[str, Any], base: Path, result: dict[str, int]) -> None:
@@ -154,7 +260,7 @@ def reason(error: BaseException) -> str:
     causes: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
-        causes.append(str(cause) or type(cause).__name__)
+        causes.append(" ".join(COLOUR.sub("", str(cause)).split()) or type(cause).__name__)
         cause = cause.__cause__
     return ": ".join(dict.fromkeys(causes))[:1024]
 

@@ -239,7 +239,7 @@ class MlflowTracker(Tracker):
         twins = self.versions({"run_fingerprint": tags["run_fingerprint"]})
         first = min(twins, key=lambda version: version.version)
         if first.version != int(created.version):
-            # Version numbers are given out one by one, so whoever has the higher one sees the lower.
+            # Numbers are given out one by one: whoever has the higher sees the lower.
             self._client.delete_model_version(self._model, created.version)
         return first
 
@@ -252,7 +252,7 @@ class MlflowTracker(Tracker):
         )
         ready = [model for model in logged if str(model.status) == "READY"]
         if ready:
-            return f"models:/{ready[0].model_id}", ready[0].model_id
+            return ready[0].artifact_location, ready[0].model_id
         if self._client.list_artifacts(run_id, MODEL):
             uri = self._client.get_run(run_id).info.artifact_uri
             return f"{uri}/{MODEL}", None
