@@ -24,7 +24,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         clone = Path(name) / "clone"
         subprocess.run(["git", "clone", "--quiet", HERE, clone], check=True)
-        commands = {
+        commands: dict[str, list[str | Path]] = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "git rev-parse HEAD": ["git", "rev-parse", "HEAD"],
             "clew --help": [CLEW, "--help"],

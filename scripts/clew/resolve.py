@@ -124,12 +124,13 @@ def data_commit(
     if tagged is None:
         walk = _Walk(project, pipeline, wanted)
         origin = walk.origin(commit)
-        if origin in repository.shallow_boundary():
+        if walk.is_cut(origin):
             tagged = repository.fetch_tag(tag)
             if tagged is None:
                 origin = _walked_deeper(project, commit, walk)
     found = tagged or origin
-    _verify(project, pipeline, found, wanted, tag if tagged else "")
+    if found != commit:
+        _verify(project, pipeline, found, wanted, tag if tagged else "")
     return DataCommit(found, tag, fingerprint, wanted, tagged is not None)
 
 
@@ -137,7 +138,7 @@ def _walked_deeper(project: Project, commit: CommitSha, walk: _Walk) -> CommitSh
     """Return where the walk ends in the whole history; ConfigError when it can't be had."""
     if project.repository.deepen(commit):
         origin = walk.origin(commit)
-        if origin not in project.repository.shallow_boundary():
+        if not walk.is_cut(origin):
             return origin
     raise ConfigError(
         "this clone is too shallow: its history ends before the data commit of "
@@ -208,6 +209,11 @@ class _Walk:
             if step is None:
                 return current
             current, state = step
+
+    def is_cut(self, origin: CommitSha) -> bool:
+        """Tell whether the walk ended only because this clone lacks the parents."""
+        has_parents = bool(self._entries[origin].parents)
+        return not has_parents and origin in self.project.repository.shallow_boundary()
 
     def _step(self, entry: HistoryEntry, state: State) -> tuple[CommitSha, State] | None:
         """Return the first parent with equal pointers, and its state."""

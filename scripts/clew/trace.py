@@ -157,29 +157,30 @@ def _data(context: Context, result: Trace, owner: str, facts: Any, source: str) 
         result.check("the lineage record", None, f"{source} lack {', '.join(missing)}")
         return
     code, data = CommitSha(facts["code_git_commit_id"]), CommitSha(facts["data_git_commit_id"])
-    _commit(context, result, code, "code commit")
-    result.link(owner, code, "code_git_commit_id")
     pipeline = _pipeline_at(context, code) or context.pipeline
     _data_commit(context, result, data, pipeline, facts["data_fingerprint"])
     result.link(owner, data, "data_git_commit_id")
+    if code != data:
+        _commit(context, result, code)
+    result.link(owner, code, "code_git_commit_id")
     _tag(context, result, facts["data_version"], data)
 
 
-def _commit(context: Context, result: Trace, commit: CommitSha, kind: str) -> None:
+def _commit(context: Context, result: Trace, commit: CommitSha) -> None:
     repository = context.project.repository
     try:
         known = repository.commit(f"{commit}^{{commit}}") == commit
     except ClewError:
         known = False
-    result.add(commit, kind, {}, "git cat-file")
+    result.add(commit, "commit", {}, "git cat-file")
     evidence = "git cat-file" if known else "this clone does not have it; fetch it first"
-    result.check(f"the {kind} {commit[:12]} exists", True if known else None, evidence)
+    result.check(f"the commit {commit[:12]} exists", True if known else None, evidence)
 
 
 def _data_commit(
     context: Context, result: Trace, commit: CommitSha, pipeline: Pipeline, recorded: str
 ) -> None:
-    _commit(context, result, commit, "data commit")
+    _commit(context, result, commit)
     try:
         pointers = pointers_at(context.project, pipeline, commit)
     except ClewError as error:
@@ -219,7 +220,7 @@ def _from_data_version(context: Context, result: Trace, tag: str) -> None:
 
 
 def _from_commit(context: Context, result: Trace, commit: CommitSha) -> None:
-    _commit(context, result, commit, "commit")
+    _commit(context, result, commit)
     for run in context.tracker.runs_with_param("code_git_commit_id", commit):
         if run.tags.get("clew.stage") == "train":
             _run(context, result, run)

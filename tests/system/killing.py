@@ -54,7 +54,7 @@ def spied(context: Context, told: Callable[[str], None]) -> Context:
     project = dataclasses.replace(
         context.project, repository=Spy(context.project.repository, "repository", told)
     )
-    ports = {
+    ports: dict[str, Any] = {
         kind: Spy(getattr(context, kind), kind, told) for kind in EFFECTS.keys() - {"repository"}
     }
     return dataclasses.replace(context, project=project, **ports)

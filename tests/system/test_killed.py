@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tests.system.killing import child, effects, kill_at
 from tests.system.small import Small
 from tests.system.state import end_state
@@ -14,7 +15,6 @@ from tests.system.state import end_state
 @pytest.fixture(scope="module", autouse=True)
 def imported() -> None:
     """Import what every child needs before it is forked."""
-    import dvc.repo
     import mlflow  # noqa: F401
 
     import clew.flow  # noqa: F401

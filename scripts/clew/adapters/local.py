@@ -6,7 +6,7 @@ taken exactly once; whoever finds it attaches to it.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import shutil
@@ -20,11 +20,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from clew.adapters.local_supervisor import conclude, locked
 from clew.errors import OutsideError
 from clew.ports import Executor, Job, JobExists, JobSpec, JobStatus
 
 POLL_SECONDS = 0.05
-START_SECONDS = 30.0  # a supervisor that has not taken its lock by then never will
+START_SECONDS = 30.0  # a job that has not begun by then never will
+PATIENCE_SECONDS = 2.0  # before another supervisor is started for a job that has not begun
 
 
 class LocalExecutor(Executor):
@@ -38,13 +40,14 @@ class LocalExecutor(Executor):
 
     def submit(self, spec: JobSpec) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        # mkdtemp's folder is private: a job's environment may hold credentials.
         staging = Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
         document = asdict(spec) | {
-            "bundle": str(spec.bundle),
+            "bundle": str(spec.bundle.absolute()),
             "environment": {**self._inherited, **spec.environment},
         }
         try:
-            _write_private(staging / "spec.json", json.dumps(document))
+            (staging / "spec.json").write_text(json.dumps(document))
             staging.rename(self._folder / spec.name)
         except OSError as error:
             shutil.rmtree(staging, ignore_errors=True)
@@ -57,67 +60,60 @@ class LocalExecutor(Executor):
         folder = self._folder / name
         if not (folder / "spec.json").exists():
             return None
-        spec = json.loads((folder / "spec.json").read_text())
-        status = self._status(folder)
+        status = _status(folder)
         if status is None:
             self._supervise(name)  # the submitter died before it started the job
-            status = {"status": "InProgress", "started": time.time()}
-        return _job(folder, spec, status)
+        return _job(folder, status)
 
     def wait(self, name: str, on_line: Callable[[str], None]) -> Job:
-        folder = self._folder / name
-        lines = _Tail(folder / "log", on_line)
+        lines = _Tail(self._folder / name / "log", on_line)
         try:
-            return self._follow(folder, lines)
+            return self._follow(name, lines)
         except KeyboardInterrupt:
             self.stop(name)
             raise
 
-    def _follow(self, folder: Path, lines: _Tail) -> Job:
-        deadline = time.monotonic() + START_SECONDS
+    def _follow(self, name: str, lines: _Tail) -> Job:
+        folder = self._folder / name
+        started = looked = time.monotonic()
         while True:
-            status = self._status(folder)
+            status = _status(folder)
             lines.read()
-            if status is None and time.monotonic() > deadline:
-                raise OutsideError(
-                    f"the job {folder.name} did not start within {START_SECONDS:.0f} s",
-                    fix=f"See {folder / 'supervisor.log'}, then run the same command again.",
-                )
-            if status is not None and status["status"] != JobStatus.IN_PROGRESS.value:
-                lines.read()
-                return _job(folder, json.loads((folder / "spec.json").read_text()), status)
+            if _ended(status):
+                lines.finish()
+                return _job(folder, status)
+            now = time.monotonic()
+            if status is None and now > looked + PATIENCE_SECONDS:
+                if now > started + START_SECONDS:
+                    raise OutsideError(
+                        f"the job {name} did not start within {START_SECONDS:.0f} s",
+                        fix=f"See {folder / 'supervisor.log'}, then run the same command again.",
+                    )
+                self._supervise(name)  # whoever submitted it died before starting it
+                looked = now
             time.sleep(POLL_SECONDS)
 
     def stop(self, name: str) -> None:
         folder = self._folder / name
-        status = self._status(folder)
-        if status is None or status["status"] != JobStatus.IN_PROGRESS.value:
-            return
-        os.kill(status["pid"], signal.SIGTERM)
-        self.wait(name, lambda _line: None)
+        (folder / "stop").touch()  # for a supervisor that has only just begun
+        status = _status(folder)
+        if status is not None and not _ended(status):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(status["pid"], signal.SIGTERM)
+        self._follow(name, _Tail(folder / "log", lambda _line: None))
 
     def _supervise(self, name: str) -> None:
+        """Start a supervisor; one that comes second leaves at once."""
         folder = self._folder / name
         with (folder / "supervisor.log").open("ab") as log:
             subprocess.Popen(
-                [sys.executable, "-m", "clew.adapters.local_supervisor", str(folder)],
+                # -P: the current folder, which is the user's, must not shadow modules
+                [sys.executable, "-P", "-m", "clew.adapters.local_supervisor", str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-
-    def _status(self, folder: Path) -> dict[str, Any] | None:
-        """Return what the supervisor wrote, or that it died without a word."""
-        status = _read_status(folder)
-        if status is None or status["status"] != JobStatus.IN_PROGRESS.value:
-            return status
-        if _locked(folder / "lock"):
-            return status
-        last = _read_status(folder) or status  # it may have ended since the first look
-        if last["status"] != JobStatus.IN_PROGRESS.value:
-            return last
-        return last | {"status": JobStatus.FAILED.value, "reason": "its supervisor was killed"}
 
 
 class _Tail:
@@ -137,20 +133,25 @@ class _Tail:
         for line in lines:
             self._on_line(line.decode(errors="replace"))
 
+    def finish(self) -> None:
+        self.read()
+        if self._rest:
+            self._on_line(self._rest.decode(errors="replace"))
 
-def _job(folder: Path, spec: Mapping[str, Any], status: Mapping[str, Any]) -> Job:
-    result = folder / "ml/output/data/clew-result.json"
-    counts = json.loads(result.read_text()) if result.exists() else {}
-    return Job(
-        name=folder.name,
-        status=JobStatus(status["status"]),
-        environment=spec["environment"],
-        reason=status.get("reason", ""),
-        seconds=status.get("ended", time.time()) - status["started"],
-        output=folder / "ml",
-        pushed=counts.get("pushed", 0),
-        reused=counts.get("reused", 0),
-    )
+
+def _status(folder: Path) -> dict[str, Any] | None:
+    """Return what the supervisor wrote; one that died without a word is spoken for."""
+    status = _read_status(folder)
+    if status is None or _ended(status):
+        return status
+    with locked(folder) as mine:
+        if not mine:
+            return status
+        status = _read_status(folder) or status  # it may have ended since the first look
+        if not _ended(status):
+            reason = "its supervisor was killed"
+            conclude(folder, status="Failed", reason=reason, started=status["started"])
+    return _read_status(folder)
 
 
 def _read_status(folder: Path) -> dict[str, Any] | None:
@@ -161,19 +162,22 @@ def _read_status(folder: Path) -> dict[str, Any] | None:
     return status
 
 
-def _locked(path: Path) -> bool:
-    """Tell whether a living supervisor holds the lock."""
-    try:
-        with path.open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+def _ended(status: dict[str, Any] | None) -> bool:
+    return status is not None and status["status"] != JobStatus.IN_PROGRESS.value
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads: a job's environment may hold credentials."""
-    path.touch(mode=0o600)
-    path.write_text(text)
+def _job(folder: Path, status: dict[str, Any] | None) -> Job:
+    status = status or {"status": JobStatus.IN_PROGRESS.value, "started": time.time()}
+    result = folder / "ml/output/data/clew-result.json"
+    counts = json.loads(result.read_text()) if _ended(status) and result.exists() else {}
+    spec = json.loads((folder / "spec.json").read_text())
+    return Job(
+        name=folder.name,
+        status=JobStatus(status["status"]),
+        environment=spec["environment"],
+        reason=status.get("reason", ""),
+        seconds=status.get("ended", time.time()) - status["started"],
+        output=folder / "ml" if status["status"] == JobStatus.COMPLETED.value else None,
+        pushed=counts.get("pushed", 0),
+        reused=counts.get("reused", 0),
+    )

@@ -1,12 +1,14 @@
 """The parent of one local job: starts it, bounds it, stops it, writes down how it ended.
 
 It runs in a session of its own, so a killed `clew` leaves it working and the next `clew`
-attaches to the job. Its lock on `lock` is the sign that it lives.
+attaches to the job. Its lock on `lock` is the sign that it lives; the job ends when it dies.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -15,11 +17,16 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
+
+from clew.adapters.job_entry import FAILED, LIFELINE, adopt_orphans, descendants, send
 
 TERMINATION_SECONDS = 5.0  # between SIGTERM and SIGKILL; SageMaker gives 120
+REASON_CHARACTERS = 1024  # SageMaker's limit
+LOG_TAIL = 65_536  # bytes in which the stage's last line is looked for
 
 
 class Stopped(Exception):
@@ -27,27 +34,31 @@ class Stopped(Exception):
 
 
 def main(folder: Path) -> int:
-    with (folder / "lock").open("w") as lock:
-        if not take(lock) or (folder / "status.json").exists():
-            return 0  # another supervisor has this job
-        signal.signal(signal.SIGTERM, _stop)
-        supervise(folder, json.loads((folder / "spec.json").read_text()))
+    with locked(folder, attempts=20) as mine:
+        if mine and not (folder / "status.json").exists():
+            signal.signal(signal.SIGTERM, _stop)
+            adopt_orphans()
+            supervise(folder, json.loads((folder / "spec.json").read_text()))
     return 0
 
 
-def take(lock: IO[str]) -> bool:
-    """Take the lock; a look at it by `find` holds it for a moment, so try more than once."""
-    for _attempt in range(20):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.05)
-        else:
-            return True
-    return False
+@contextlib.contextmanager
+def locked(folder: Path, attempts: int = 1) -> Iterator[bool]:
+    """Hold the job's lock, or say that another process does; a look at it takes it for a moment."""
+    with (folder / "lock").open("a") as lock:
+        for attempt in range(attempts):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.05 if attempt + 1 < attempts else 0)
+            else:
+                yield True
+                return
+        yield False
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever asks twice must not disturb the first
     raise Stopped
 
 
@@ -55,26 +66,25 @@ def supervise(folder: Path, spec: dict[str, Any]) -> None:
     started = time.time()
     write_status(folder, status="InProgress", started=started, pid=os.getpid())
     try:
+        if (folder / "stop").exists():
+            raise Stopped
         status, reason = execute(folder, spec)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except Stopped:
         status, reason = "Stopped", "stopped on request"
     except Exception as error:
         status, reason = "Failed", f"AlgorithmError: {error}"
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    tidy(folder)
-    write_status(folder, status=status, reason=reason, started=started, ended=time.time())
+    conclude(folder, status=status, reason=reason, started=started)
 
 
 def execute(folder: Path, spec: dict[str, Any]) -> tuple[str, str]:
     """Run the job in SageMaker's layout; return its final status and FailureReason."""
     base = folder / "ml"
-    unpack(Path(spec["bundle"]), base / "code")
+    unpack(Path(spec["bundle"]), spec["bundle_sha256"], base / "code")
     for name in ("input/config", "input/data", "model", "output/data", "tmp", "home"):
         (base / name).mkdir(parents=True, exist_ok=True)
     environment = write_inputs(base, spec)
-    entry = Path(__file__).with_name("job_entry.py")
-    with (folder / "log").open("ab", buffering=0) as log:
-        process = start([sys.executable, "-P", str(entry)], base / "code", environment, log)
+    with running(base / "code", environment, folder / "log") as process:
         try:
             code = process.wait(timeout=spec["max_seconds"])
         except subprocess.TimeoutExpired:
@@ -84,71 +94,92 @@ def execute(folder: Path, spec: dict[str, Any]) -> tuple[str, str]:
         except Stopped:
             end(process)
             raise
-    end(process)
     if code == 0:
         return "Completed", ""
     return "Failed", failure_reason(base, folder / "log", code)
 
 
-def start(
-    command: list[str], cwd: Path, environment: dict[str, str], log: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Leave no process of the job behind."""
-    signals = (signal.SIGTERM, signal.SIGKILL) if process.poll() is None else (signal.SIGKILL,)
-    for number in signals:
-        try:
-            os.killpg(process.pid, number)
-            process.wait(timeout=TERMINATION_SECONDS)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
-
-
-def unpack(bundle: Path, target: Path) -> None:
+def unpack(bundle: Path, sha256: str, target: Path) -> None:
+    with bundle.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise ValueError(f"the sha256 of {bundle} is {found}, not {sha256} as recorded")
     target.mkdir(parents=True)
     with tarfile.open(bundle) as archive:
         archive.extractall(target, filter="data")
 
 
-def write_inputs(base: Path, spec: dict[str, Any]) -> dict[str, str]:
-    """Write input/config as SageMaker does and return the job's whole environment."""
-    job = {name: spec[name] for name in JOB_FIELDS}
-    hyperparameters = {**spec["hyperparameters"], "clew_job": json.dumps(job)}
-    hosts = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
-    channels = {
-        name: {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
-        for name in spec["channels"]
-    }
-    config = base / "input/config"
-    for name, value in (
-        ("hyperparameters", hyperparameters),
-        ("resourceconfig", hosts),
-        ("inputdataconfig", channels),
-    ):
-        (config / f"{name}.json").write_text(json.dumps(value))
-    return job_environment(base, spec, sorted(channels))
+# --- processes -----------------------------------------------------------------------------------
 
+
+@contextlib.contextmanager
+def running(cwd: Path, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run job_entry.py; whatever happens, no process of the job is left afterwards."""
+    entry = Path(__file__).with_name("job_entry.py")
+    lifeline, mine = os.pipe()
+    try:
+        with log.open("ab", buffering=0) as output:
+            process = subprocess.Popen(
+                # -P: the folder of job_entry.py has a dvc.py and a mlflow.py of its own
+                [sys.executable, "-P", str(entry)],
+                cwd=cwd,
+                env={**environment, LIFELINE: str(lifeline)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[lifeline],
+            )
+        yield process
+    finally:
+        os.close(lifeline)
+        os.close(mine)
+        deadline = time.monotonic() + TERMINATION_SECONDS
+        while (family := descendants(os.getpid())) and time.monotonic() < deadline:
+            send(family, signal.SIGKILL)
+            time.sleep(0.01)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Let the job's processes end in order, for a while; `running` kills what is left."""
+    family = descendants(os.getpid())
+    send(family, signal.SIGTERM)
+    if not family:  # no /proc, or just over
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + TERMINATION_SECONDS
+    while descendants(os.getpid()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+# --- what the job is given -----------------------------------------------------------------------
 
 JOB_FIELDS = (
     *("workdir", "stages", "remote", "pull", "push"),
     *("force", "params", "channels", "model", "collect"),
 )
+HOSTS = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
 
 
-def job_environment(base: Path, spec: dict[str, Any], channels: list[str]) -> dict[str, str]:
+def write_inputs(base: Path, spec: dict[str, Any]) -> dict[str, str]:
+    """Write input/config as SageMaker does and return the job's whole environment."""
+    job = {name: spec[name] for name in JOB_FIELDS}
+    channels = {
+        name: {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
+        for name in spec["channels"]
+    }
+    for name, value in (
+        ("hyperparameters", {**spec["hyperparameters"], "clew_job": json.dumps(job)}),
+        ("resourceconfig", HOSTS),
+        ("inputdataconfig", channels),
+    ):
+        (base / f"input/config/{name}.json").write_text(json.dumps(value))
+    return job_environment(base, spec, channels)
+
+
+def job_environment(
+    base: Path, spec: dict[str, Any], channels: dict[str, dict[str, str]]
+) -> dict[str, str]:
     """Return what the stages need and nothing of the caller's own environment."""
     path = [str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]
     return {
@@ -157,14 +188,32 @@ def job_environment(base: Path, spec: dict[str, Any], channels: list[str]) -> di
         "TMPDIR": str(base / "tmp"),
         "DVC_SITE_CACHE_DIR": str(base / "tmp"),
         "DVC_NO_ANALYTICS": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        # The job's folder may lie in the user's repository, which is none of its business.
+        "GIT_CEILING_DIRECTORIES": str(base),
         "LANG": "C.UTF-8",
         "SHELL": "/bin/sh",
         "PYTHONUNBUFFERED": "1",
+        **sagemaker_variables(base, spec, channels),
+        **spec["environment"],
+    }
+
+
+def sagemaker_variables(
+    base: Path, spec: dict[str, Any], channels: dict[str, dict[str, str]]
+) -> dict[str, str]:
+    """Return what SageMaker's training toolkit sets; job_entry.py adds SM_CHANNEL_<NAME>."""
+    hyperparameters = {name: _decoded(text) for name, text in spec["hyperparameters"].items()}
+    return {
         "SAGEMAKER_BASE_DIR": str(base),
         "TRAINING_JOB_NAME": spec["name"],
-        "SM_HPS": json.dumps({k: json.loads(v) for k, v in spec["hyperparameters"].items()}),
-        "SM_CHANNELS": json.dumps(channels),
-        "SM_HOSTS": '["algo-1"]',
+        "SM_HPS": json.dumps(hyperparameters),
+        **{f"SM_HP_{name.upper()}": str(value) for name, value in hyperparameters.items()},
+        "SM_CHANNELS": json.dumps(sorted(channels)),
+        "SM_INPUT_DATA_CONFIG": json.dumps(channels),
+        "SM_RESOURCE_CONFIG": json.dumps(HOSTS),
+        "SM_HOSTS": json.dumps(HOSTS["hosts"]),
         "SM_CURRENT_HOST": "algo-1",
         "SM_NUM_CPUS": str(os.cpu_count() or 1),
         "SM_NUM_GPUS": "0",
@@ -173,23 +222,50 @@ def job_environment(base: Path, spec: dict[str, Any], channels: list[str]) -> di
         "SM_MODEL_DIR": str(base / "model"),
         "SM_OUTPUT_DIR": str(base / "output"),
         "SM_OUTPUT_DATA_DIR": str(base / "output/data"),
-        **spec["environment"],
     }
+
+
+def _decoded(text: str) -> Any:
+    """Return a hyperparameter as SageMaker's toolkit does: JSON where it is JSON, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+# --- how it ended --------------------------------------------------------------------------------
 
 
 def failure_reason(base: Path, log: Path, code: int) -> str:
     """Return the job's own words, with the last line that its stage printed."""
     failure = base / "output/failure"
-    said = failure.read_text().strip() if failure.exists() else f"the job exited with {code}"
-    lines = log.read_text(errors="replace").split("Traceback (most recent call last)")[0]
-    last = [line for line in lines.splitlines() if line.strip()][-1:]
-    return " | ".join(["AlgorithmError: " + said, *last])[:1024]
+    if failure.exists():
+        said = failure.read_text().strip()
+    elif code < 0:
+        said = f"the job was killed by {signal.Signals(-code).name}"
+    else:
+        said = f"the job exited with {code}"
+    words = f"AlgorithmError: {said}"
+    last = last_line(log)
+    room = REASON_CHARACTERS - len(last) - 3
+    return f"{words[:room]} | {last}" if last else words[:REASON_CHARACTERS]
 
 
-def tidy(folder: Path) -> None:
-    """Remove the job's copies of code and data; results and log stay."""
+def last_line(log: Path) -> str:
+    """Return the last line before job_entry.py said that it failed."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_TAIL))
+        text = file.read().decode(errors="replace")
+    said = text.rpartition(f"clew: {FAILED}\n")[0] or text
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][-REASON_CHARACTERS // 2 :] if lines else ""
+
+
+def conclude(folder: Path, **status: Any) -> None:
+    """Remove the job's copies of code and data and write the last status; results and log stay."""
     for name in ("code", "tmp", "home"):
         shutil.rmtree(folder / "ml" / name, ignore_errors=True)
+    write_status(folder, **status, ended=time.time())
 
 
 def write_status(folder: Path, **status: Any) -> None:

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from clew.evaluate import Evaluation
-    from clew.flow import Step
-    from clew.process import Processed
-    from clew.register import Registered
-    from clew.train import Trained
-    from clew.version import Versioned
+from clew.evaluate import Evaluation
+from clew.flow import Step
+from clew.process import Processed
+from clew.register import Registered
+from clew.train import Trained
+from clew.version import Versioned
 
 
 def summary(done: dict[str, Step]) -> str:
-    """Return one line for each step that was taken."""
-    shown = {
-        "process": _process,
-        "version": _version,
-        "train": _train,
-        "evaluate": _evaluate,
-        "register": _register,
-    }
-    return "\n".join(
-        f"{name:<9} {line}" for name, step in done.items() for line in shown[name](step)
-    )
+    """Return a few lines for each step that was taken."""
+    return "\n".join(f"{name:<9} {line}" for name, step in done.items() for line in _lines(step))
+
+
+def _lines(step: Step) -> Iterator[str]:
+    match step:
+        case Processed():
+            return _process(step)
+        case Versioned():
+            return _version(step)
+        case Trained():
+            return _train(step)
+        case Evaluation():
+            return _evaluate(step)
+        case Registered():
+            return _register(step)
 
 
 def _process(step: Processed) -> Iterator[str]:

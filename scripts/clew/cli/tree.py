@@ -15,22 +15,29 @@ def tree(trace: Trace) -> str:
     roots = [node for node in trace.nodes if node not in targets] or list(trace.nodes)[:1]
     seen: set[str] = set()
     lines = [line for root in roots for line in _branch(trace, root, 0, "", seen)]
-    lines += ["", *(f"{c.verdict:<12} {c.what}  ({c.evidence})" for c in trace.checks)]
-    return "\n".join([*lines, f"{trace.verdict}"])
+    failed = [check for check in trace.checks if check.verdict != "PASS"]
+    lines += ["", *(f"{c.verdict}: {c.what} ({c.evidence})" for c in failed)]
+    passed = len(trace.checks) - len(failed)
+    return "\n".join([*lines, f"{trace.verdict}: {passed} of {len(trace.checks)} checks passed"])
 
 
 def _branch(trace: Trace, name: str, depth: int, relation: str, seen: set[str]) -> Iterator[str]:
     node = trace.nodes[name]
     indent = "   " * depth
     arrow = f"└─ {relation} → " if relation else ""
-    yield f"{indent}{arrow}{node.kind} {name}"
-    if name in seen:
+    known = name in seen
+    yield f"{indent}{arrow}{_title(node)}{' (above)' if known else ''}"
+    if known:
         return
     seen.add(name)
     yield from _facts(node, indent + "   ")
     for edge in trace.edges:
         if edge.source == name:
             yield from _branch(trace, edge.target, depth + 1, edge.relation, seen)
+
+
+def _title(node: Node) -> str:
+    return node.id if node.id.startswith(node.kind) else f"{node.kind} {node.id}"
 
 
 def _facts(node: Node, indent: str) -> Iterator[str]:
