@@ -456,7 +456,7 @@ def test_find_starts_a_job_whose_submitter_was_killed(bench: Bench) -> None:
 def test_wait_starts_a_job_whose_submitter_was_killed(bench: Bench) -> None:
     abandoned(bench, cmd="echo hello")
     with pytest.raises(JobExists):
-        bench.executor.submit(bench.spec())
+        bench.executor.submit(bench.spec(cmd="echo hello"))
     assert bench.executor.wait("job-1", lambda _line: None).status is JobStatus.COMPLETED
 
 

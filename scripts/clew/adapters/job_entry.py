@@ -85,7 +85,7 @@ def find_dvc_folder(root: Path) -> Path:
 
 def configure_dvc(folder: Path, remote: dict[str, Any]) -> None:
     """Make DVC work without Git and trust no remote (dvc#5502) and no cache but the job's own."""
-    from configobj import ConfigObj
+    from configobj import ConfigObj  # type: ignore[import-untyped]
 
     config = ConfigObj(encoding="utf-8")
     config["core"] = {
@@ -95,7 +95,7 @@ def configure_dvc(folder: Path, remote: dict[str, Any]) -> None:
         "remote": remote["name"],
     }
     config["cache"] = {"dir": "cache", "type": "reflink,hardlink,copy"}
-    section = f"'remote \"{remote['name']}\"'"
+    section = f'remote "{remote["name"]}"'
     config[section] = {**remote["options"], "url": remote["url"], "verify": "true"}
     path = folder / "config.local"
     path.touch(mode=0o600)
@@ -150,14 +150,14 @@ def tracked_inputs(repo: Any, spec: dict[str, Any]) -> list[str]:
     from dvc.exceptions import OutputNotFoundError
 
     stages = [stage for name in spec["stages"] for stage in repo.stage.collect(name)]
-    made = [out for stage in stages for out in stage.outs]
+    made = {out.fs_path for stage in stages for out in stage.outs}
     found: list[str] = []
     for dep in (dep for stage in stages for dep in stage.deps):
         try:
             outs = repo.find_outs_by_path(dep.fs_path, strict=False)
         except OutputNotFoundError:
             continue
-        if not any(out in made for out in outs):
+        if made.isdisjoint(out.fs_path for out in outs):
             found.append(os.path.relpath(dep.fs_path))
     return sorted({path for path in found if path not in spec["pull"]})
 

@@ -95,6 +95,8 @@ class LocalExecutor(Executor):
 
     def stop(self, name: str) -> None:
         folder = self._folder / name
+        if not folder.exists():
+            return
         (folder / "stop").touch()  # for a supervisor that has only just begun
         status = _status(folder)
         if status is not None and not _ended(status):
