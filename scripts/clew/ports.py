@@ -68,8 +68,8 @@ class Repository(Protocol):
     def shallow_boundary(self) -> frozenset[CommitSha]:
         """Return the commits whose parents this clone lacks; empty for a full clone."""
 
-    def deepen(self, commit: CommitSha) -> bool:
-        """Fetch all ancestors of the commit; False when there is no remote to fetch them from."""
+    def deepen(self) -> bool:
+        """Fetch the rest of the history; False when there is no remote to fetch it from."""
 
     def tag_commit(self, tag: str) -> CommitSha | None:
         """Return the commit a local tag points to."""

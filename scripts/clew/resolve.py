@@ -136,7 +136,7 @@ def data_commit(
 
 def _walked_deeper(project: Project, commit: CommitSha, walk: _Walk) -> CommitSha:
     """Return where the walk ends in the whole history; ConfigError when it can't be had."""
-    if project.repository.deepen(commit):
+    if project.repository.deepen():
         origin = walk.origin(commit)
         if not walk.is_cut(origin):
             return origin

@@ -77,7 +77,9 @@ class Trace:
 
     def check(self, what: str, passed: bool | None, evidence: str) -> None:
         verdict = {True: "PASS", False: "FAIL", None: "UNVERIFIABLE"}[passed]
-        self.checks.append(Check(what, verdict, evidence))
+        made = Check(what, verdict, evidence)
+        if made not in self.checks:
+            self.checks.append(made)
 
     def as_json(self) -> dict[str, Any]:
         nodes = [
@@ -215,8 +217,12 @@ def _from_data_version(context: Context, result: Trace, tag: str) -> None:
     commit = repository.tag_commit(tag) or repository.fetch_tag(tag)
     if commit is None:
         raise ConfigError(f"there is no data version {tag}", fix="See `git tag --list 'data/*'`.")
+    result.add(tag, "data version", {"commit": commit}, f"git tag {tag}")
+    result.link(tag, commit, "is on")
     _data_state(context, result, commit)
-    _models_of(context, result, {"data_version": tag})
+    for version in context.tracker.versions({"data_version": tag}):
+        result.link(tag, version.uri, "trained")
+        _model(context, result, version)
 
 
 def _from_commit(context: Context, result: Trace, commit: CommitSha) -> None:

@@ -92,8 +92,9 @@ def _in_child(small: Small, arguments: Sequence[str], told: Callable[[str], None
     code = 99
     try:
         os.chdir(small.work)
+        environment = small.environment
         os.environ.clear()
-        os.environ.update(small.environment)
+        os.environ.update(environment)
         output = os.open(small.folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)

@@ -510,7 +510,7 @@ def test_which_remote(repo: GitRepo) -> None:
 
 def test_without_a_remote(repo: GitRepo) -> None:
     repository, head = repo.repository, repo.head
-    assert not repository.deepen(head)
+    assert not repository.deepen()
     assert not repository.on_remote(head)
     assert repository.fetch_tag("data/x/1") is None
     assert repository.advance("main", head, bot_commit(repo), LOCK) is Advance.NO_REMOTE
@@ -619,8 +619,8 @@ def test_deepen(repo: GitRepo, tmp_path: Path) -> None:
     repo.commit()
     shallow = repo.clone(tmp_path / "shallow", "--depth=1")
     assert shallow.repository.shallow_boundary() == {repo.head}
-    assert shallow.repository.deepen(repo.head)
-    assert shallow.repository.deepen(repo.head), "a whole clone stays as it is"
+    assert shallow.repository.deepen()
+    assert shallow.repository.deepen(), "a whole clone stays as it is"
     assert not shallow.repository.shallow_boundary()
     assert shallow.git("rev-list", "HEAD").split()[-1] == root
 
@@ -628,8 +628,8 @@ def test_deepen(repo: GitRepo, tmp_path: Path) -> None:
 def test_deepen_below_a_commit_that_no_remote_has(repo: GitRepo, tmp_path: Path) -> None:
     repo.commit()
     shallow = repo.clone(tmp_path / "shallow", "--depth=1")
-    local = shallow.commit({"local": "x"})
-    assert shallow.repository.deepen(local)
+    shallow.commit({"local": "x"})
+    assert shallow.repository.deepen()
     assert not shallow.repository.shallow_boundary()
 
 

@@ -131,7 +131,7 @@ def test_a_job_sees_the_layout_and_the_variables_of_sagemaker(bench: Bench) -> N
         files={"data/x": "bytes"},
         hyperparameters={"train.lr": "0.1", "name": '"wide"', "plain": "text"},
         environment={"MLFLOW_RUN_ID": "abc"},
-        channels={"train-data": "data"},
+        channels={"training": "data"},
         model="m",
         collect=("out.txt",),
     )
@@ -149,8 +149,8 @@ def test_a_job_sees_the_layout_and_the_variables_of_sagemaker(bench: Bench) -> N
     base = str(job.output)
     assert env["MLFLOW_RUN_ID"] == "abc"
     assert env["TRAINING_JOB_NAME"] == "job-1"
-    assert env["SM_CHANNELS"] == '["train-data"]'
-    assert env["SM_CHANNEL_TRAIN-DATA"] == f"{base}/code/data"
+    assert env["SM_CHANNELS"] == '["training"]'
+    assert env["SM_CHANNEL_TRAINING"] == f"{base}/code/data"
     assert env["SM_MODEL_DIR"] == f"{base}/code/m"
     assert env["SM_OUTPUT_DIR"] == f"{base}/output"
     assert json.loads(env["SM_HPS"]) == {"train.lr": 0.1, "name": "wide", "plain": "text"}
@@ -163,7 +163,7 @@ def test_a_job_sees_the_layout_and_the_variables_of_sagemaker(bench: Bench) -> N
 
     config = job.output / "input/config"
     assert json.loads((config / "resourceconfig.json").read_text())["current_host"] == "algo-1"
-    assert "train-data" in json.loads((config / "inputdataconfig.json").read_text())
+    assert "training" in json.loads((config / "inputdataconfig.json").read_text())
     assert json.loads((config / "hyperparameters.json").read_text())["train.lr"] == "0.1"
 
 
@@ -224,7 +224,7 @@ def test_lines_are_handed_on_as_they_come_also_one_without_an_end(bench: Bench) 
 
 
 def test_overrides_go_into_params_yaml_and_change_nothing_else(bench: Bench) -> None:
-    params = "train: {lr: 0.5, decay: 1e-4}  # kept\nflag: on\n"
+    params = "train: {lr: 0.5, decay: 1e-4} # kept\nflag: on\n"
     spec = bench.spec(
         cmd="cat params.yaml > $SM_OUTPUT_DATA_DIR/p; echo ${train.lr} ${train.decay} ${flag}",
         files={"params.yaml": params},
@@ -468,8 +468,7 @@ def test_a_job_does_not_outlive_its_supervisor(bench: Bench) -> None:
     job = bench.executor.wait("job-1", lambda _line: None)
     assert job.status is JobStatus.FAILED
     assert "supervisor was killed" in job.reason
-    eventually(lambda: not bench.processes())
-    assert [pid for pid in before if alive(pid)] == []
+    eventually(lambda: not bench.processes() and not any(map(alive, before)))
     again = bench.executor.find("job-1")
     assert again is not None
     assert again == job, "the verdict is final"

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from clew.errors import ClewError, ConfigError, OutsideError
+from clew.errors import ClewError, ConfigError, OutsideError, Unverifiable
 from clew.identity import Pointer
 from clew.ports import DataFile, DataStore, Problem, RemoteConfig
 
@@ -55,6 +55,8 @@ class DvcStore(DataStore):
 
     @_translated
     def remote(self) -> RemoteConfig:
+        from dvc.fs import get_fs_config
+
         config = self._repo.config
         name = self._remote or config["core"].get("remote")
         known = sorted(config["remote"])
@@ -64,7 +66,9 @@ class DvcStore(DataStore):
                 f"{found}; there are: {', '.join(known) or 'none'}",
                 fix="Add it with `dvc remote add`, or name another in data.remote of pipeline.yaml.",
             )
-        options = {key: str(value) for key, value in config["remote"][name].items()}
+        # A remote may refer to another (`remote://`), which a job would not know.
+        resolved = get_fs_config(config, name=name)
+        options = {key: str(value) for key, value in resolved.items()}
         url = options.pop("url")
         return RemoteConfig(name=name, url=_absolute(url, self._repo), options=options)
 
@@ -87,78 +91,109 @@ class DvcStore(DataStore):
 
     @_translated
     def stale_stages(self, source: Path, stages: Sequence[str]) -> list[str]:
+        """Return the stages that `dvc repro` of these would run, those before them included."""
         from dvc.repo import Repo
 
-        with Repo(str(source), config={"core": {"no_scm": True}}) as repo:
+        # Without a site cache of its own, DVC would leave a folder in /var/tmp for each source.
+        core = {"no_scm": True, "site_cache_dir": str(source / ".dvc/tmp/site")}
+        with Repo(str(source), config={"core": core}) as repo, _silence():
             # A bare stage name would be looked up in the dvc.yaml of the current folder.
             targets = [f"{source / 'dvc.yaml'}:{stage}" for stage in stages]
-            _silence()
-            stale = repo.reproduce(targets, dry=True, allow_missing=True, run_cache=False)
-        return [stage.name for stage in stale]
+            known = [stage for target in targets for stage in repo.stage.collect(target)]
+            # DVC takes a stage that never ran for unchanged when it may lack its outputs.
+            stale = [stage.name for stage in known if not _was_run(stage)]
+            planned = repo.reproduce(targets, dry=True, allow_missing=True, run_cache=False)
+        return list(dict.fromkeys([*stale, *(stage.name for stage in planned if stage.name)]))
 
     @_translated
     def problems(self, pointers: Sequence[Pointer]) -> list[Problem]:
-        found: list[Problem] = []
-        for pointer in pointers:
-            odb = self._odb(pointer.hash)
-            found += self._problems_of(odb, pointer)
-        return found
+        return [found for pointer in pointers for found in self._problems_of(pointer)]
 
-    def _problems_of(self, odb: Any, pointer: Pointer) -> list[Problem]:
-        reason = _object_problem(odb, pointer.md5)
+    def _problems_of(self, pointer: Pointer) -> list[Problem]:
+        odb = self._odb(pointer.hash)
+        reason = _object_problem(odb, pointer.md5, pointer.size)
         if reason:
             return [Problem(pointer.path, reason)]
         if not pointer.md5.endswith(".dir"):
             return []
-        files = _listing(odb, pointer)
-        there = set(odb.oids_exist(sorted({file.md5 for file in files})))
+        files = _listing(pointer, odb)
+        there = _existing(odb, {file.md5 for file in files})
         missing = [Problem(file.path, "missing") for file in files if file.md5 not in there]
         present = [file for file in files if file.md5 in there]
         if odb.fs.protocol != "local":
             return missing  # the job's own verified pull reads every byte
         with ThreadPoolExecutor(READERS) as pool:
             reasons = pool.map(lambda file: _object_problem(odb, file.md5), present)
-        return missing + [
-            Problem(file.path, reason)
-            for file, reason in zip(present, reasons, strict=True)
-            if reason
-        ]
+            return missing + [
+                Problem(file.path, reason)
+                for file, reason in zip(present, reasons, strict=True)
+                if reason
+            ]
 
     @_translated
     def push(self, pointers: Sequence[Pointer]) -> int:
-        from dvc_data.hashfile.hash_info import HashInfo
+        """Copy what the remote lacks from the cache, file by file.
 
-        objects = [HashInfo(pointer.hash, pointer.md5) for pointer in pointers]
-        result = self._repo.cloud.push(objects, remote=self.remote().name)
+        `dvc push` takes a directory for complete when its listing is there, and goes by an index
+        of what the remote once had.
+        """
+        return sum(self._push(pointer) for pointer in pointers)
+
+    def _push(self, pointer: Pointer) -> int:
+        from dvc_data.hashfile.hash_info import HashInfo
+        from dvc_data.hashfile.transfer import transfer
+
+        cache, odb = self._cache(pointer.hash), self._odb(pointer.hash)
+        oids = [pointer.md5]
+        if pointer.md5.endswith(".dir"):
+            oids += [file.md5 for file in _listing(pointer, cache, odb)]
+        lacking = sorted(set(oids) - _existing(odb, set(oids)))
+        for oid in lacking:
+            reason = _object_problem(cache, oid)
+            if reason:
+                raise ConfigError(
+                    f"{pointer.path} can't be pushed: {oid} is {reason} in DVC's cache",
+                    fix="Run `dvc push` where the data was created.",
+                )
+        objects = [HashInfo(pointer.hash, oid) for oid in lacking]
+        with _silence():
+            result = transfer(cache, odb, objects, cache_odb=cache)
         if result.failed:
             raise OutsideError(
                 f"{len(result.failed)} objects could not be pushed to {self.remote().url}",
                 fix="Running the same command again pushes only what is missing.",
             )
-        return len(result.transferred)
+        return len(lacking)
 
     @_translated
     def in_cache(self, pointers: Sequence[Pointer]) -> bool:
         """Tell whether the local cache holds every object of the pointers."""
         for pointer in pointers:
-            odb = self._repo.cache.local if pointer.hash == "md5" else self._repo.cache.legacy
+            odb = self._cache(pointer.hash)
             if not odb.exists(pointer.md5):
                 return False
             if pointer.md5.endswith(".dir"):
-                wanted = {file.md5 for file in _listing(odb, pointer)}
-                if wanted - set(odb.oids_exist(sorted(wanted))):
+                if _object_problem(odb, pointer.md5):
+                    return False
+                wanted = {file.md5 for file in _listing(pointer, odb)}
+                if wanted - _existing(odb, wanted):
                     return False
         return True
 
     @_translated
     def files(self, pointers: Sequence[Pointer]) -> list[DataFile]:
+        """Return every file of the data version with its hash, from the cache or the remote."""
         found: list[DataFile] = []
         for pointer in pointers:
             if pointer.md5.endswith(".dir"):
-                found += _listing(self._odb(pointer.hash), pointer)
+                found += _listing(pointer, self._cache(pointer.hash), self._odb(pointer.hash))
             else:
                 found.append(DataFile(pointer.path, pointer.md5))
         return found
+
+    def _cache(self, hash_name: str) -> Any:
+        cache = self._repo.cache
+        return cache.local if hash_name == "md5" else cache.legacy
 
     def _odb(self, hash_name: str) -> Any:
         return self._repo.cloud.get_remote_odb(self.remote().name, hash_name=hash_name)
@@ -167,13 +202,10 @@ class DvcStore(DataStore):
     def _repo(self) -> Any:
         from dvc.repo import Repo
 
-        _silence()
+        for name in ("dvc", "dvc_data", "dvc_objects"):
+            # Without a handler Python prints warnings; what matters is said by our own errors.
+            logging.getLogger(name).addHandler(logging.NullHandler())
         return Repo(str(self._folder))
-
-
-def _silence() -> None:
-    """Keep DVC from telling on standard output what it does: that is for our own answer."""
-    logging.getLogger("dvc").setLevel(logging.ERROR)
 
 
 def _absolute(url: str, repo: Any) -> str:
@@ -183,24 +215,55 @@ def _absolute(url: str, repo: Any) -> str:
     return str((Path(repo.dvc_dir) / url).resolve())
 
 
-def _object_problem(odb: Any, oid: str) -> str | None:
-    """Return what is wrong with an object's bytes, None when they are what its name says."""
+def _was_run(stage: Any) -> bool:
+    """Tell whether dvc.lock knows the stage."""
+    return any(item.hash_info for item in (*stage.deps, *stage.outs))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep DVC's own words off stdout, which belongs to the answer."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _existing(odb: Any, oids: set[str]) -> set[str]:
+    """Return which of the objects are there.
+
+    DVC's own `oids_exist` deletes corrupt objects from a local remote and locks the others.
+    """
+    if odb.fs.protocol == "local":
+        return {oid for oid in oids if Path(odb.oid_to_path(oid)).is_file()}
+    return set(odb.oids_exist(sorted(oids)))
+
+
+def _object_problem(odb: Any, oid: str, size: int | None = None) -> str | None:
+    """Return what is wrong with an object's bytes, None when they are what its name says.
+
+    The size is that of the content; a `.dir` object is only the listing of it.
+    """
+    from dvc_data.hashfile.hash import file_md5
+
+    path = odb.oid_to_path(oid)
     try:
-        with odb.fs.open(odb.oid_to_path(oid), "rb") as file:
-            content = hashlib.md5(usedforsecurity=False)
-            size = 0
-            while chunk := file.read(1 << 20):
-                content.update(chunk)
-                size += len(chunk)
+        actual = file_md5(path, odb.fs, name=odb.hash_name)
+        if actual == oid.removesuffix(".dir"):
+            return None
+        expected = 1 if size is None or oid.endswith(".dir") else size
+        return "truncated" if odb.fs.size(path) < expected else "corrupt"
     except FileNotFoundError:
         return "missing"
-    if content.hexdigest() == oid.removesuffix(".dir"):
-        return None
-    return "corrupt" if size else "truncated"
 
 
-def _listing(odb: Any, pointer: Pointer) -> list[DataFile]:
-    """Return the files of a `.dir` object."""
-    with odb.fs.open(odb.oid_to_path(pointer.md5), "rb") as file:
-        rows = json.loads(file.read())
-    return [DataFile(f"{pointer.path}/{row['relpath']}", row["md5"]) for row in rows]
+def _listing(pointer: Pointer, *odbs: Any) -> list[DataFile]:
+    """Return the files of a `.dir` object from the first place that holds its true bytes."""
+    for odb in odbs:
+        if _object_problem(odb, pointer.md5) is None:
+            with odb.fs.open(odb.oid_to_path(pointer.md5), "rb") as file:
+                rows = json.loads(file.read())
+            return [DataFile(f"{pointer.path}/{row['relpath']}", row["md5"]) for row in rows]
+    raise Unverifiable(
+        f"the list of files of {pointer.path} ({pointer.md5}) is missing or corrupt "
+        "in DVC's cache and remote",
+        fix="Run `dvc push` where the data was created.",
+    )

@@ -100,17 +100,11 @@ class GitRepository(GitWriter):
 
     # --- reading from the remote -----------------------------------------------------------
 
-    def deepen(self, commit: CommitSha) -> bool:
+    def deepen(self) -> bool:
         remote = self._remote()
-        if remote is None:
-            return False
-        if self.shallow_boundary():
-            # A commit that no branch has (a pull request's merge) is only deepened when it is
-            # asked for by name, which not every server allows.
-            unshallow = (*FETCH, "--unshallow", remote)
-            if self._git.attempt(*unshallow, commit).returncode:
-                self._git.run(*unshallow)
-        return True
+        if remote is not None and self.shallow_boundary():
+            self._git.run(*FETCH, "--unshallow", remote)
+        return remote is not None
 
     def fetch_tag(self, tag: str) -> CommitSha | None:
         remote = self._remote()

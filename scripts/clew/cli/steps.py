@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from clew.request import RunRequest
 
 REFUSED = 1
+TIMING = logging.getLogger("clew.timing")
 
 
 def _command(name: str, summary: str) -> click.Command:
@@ -98,9 +101,13 @@ def _steps(context: Context, request: RunRequest, until: str) -> dict[str, Step]
         "Registered": "register",
     }
     done: dict[str, Step] = {}
+    since = time.perf_counter()
     for step in run(context, request):
         name = names[type(step).__name__]
         done[name] = step
+        now = time.perf_counter()
+        TIMING.info("%s: %.2f s", name, now - since)
+        since = now
         if name == until:
             break
     return done
