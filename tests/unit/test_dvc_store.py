@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from clew.adapters.dvc import DvcStore
 from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.identity import Pointer
@@ -154,9 +155,9 @@ def test_a_broken_configuration(top: Path) -> None:
 
 def test_check_remote(top: Path, store: DvcStore) -> None:
     store.check_remote()
-    dvc(top / "repo", "remote", "add", "web", "http://127.0.0.1:1/store")
-    with pytest.raises(OutsideError, match=r"http://127\.0\.0\.1:1/store can't be reached"):
-        DvcStore(top / "repo", "web").check_remote()
+    dvc(top / "repo", "remote", "add", "odd", "/dev/null/store")
+    with pytest.raises(OutsideError, match="the DVC remote /dev/null/store can't be reached"):
+        DvcStore(top / "repo", "odd").check_remote()
 
 
 # --- what is stale -------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ def replace(file: str, old: str, new: str) -> Callable[[Path], None]:
     [
         (replace("params.yaml", "0.5", "0.6"), ["prepare"]),
         (replace("dvc.yaml", "echo made", "echo make"), ["make"]),
-        (replace("raw.dvc", "nfiles: 3", "nfiles: 3\n  md5: 0" + "1" * 31 + ".dir"), ["prepare"]),
+        (replace("raw.dvc", "md5: ", "md5: 00"), ["prepare"]),
         (lambda source: (source / "dvc.lock").unlink(), ["prepare", "make"]),
     ],
     ids=["param", "cmd", "dep", "no lock"],
@@ -206,10 +207,6 @@ def test_stale(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     source = bundle(top)
-    if stale == ["prepare"] and (source / "raw.dvc").read_text().count("md5") > 1:
-        text = (source / "raw.dvc").read_text().splitlines()
-        kept = [line for line in text if not line.lstrip("- ").startswith("md5: ")]
-        (source / "raw.dvc").write_text("\n".join(kept).replace("  size", "- size", 1) + "\n")
     change(source)
     assert sorted(store.stale_stages(source, ["prepare", "make"])) == sorted(stale)
     assert capfd.readouterr().out == ""

@@ -9,7 +9,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.gitrepo import OUTPUT, STAGES, dvc_file, dvc_yaml, entry, lock, md5
 
 from clew import dvclock
 from clew.dvcfiles import (
@@ -24,6 +23,7 @@ from clew.dvclock import lock_outs
 from clew.dvcyaml import MAX_DEPTH, load, scalar
 from clew.errors import ConfigError
 from clew.identity import Pointer
+from tests.gitrepo import OUTPUT, STAGES, dvc_file, dvc_yaml, entry, lock, md5
 
 LOCK = lock({"prepare": {OUTPUT: "one"}, "train": {"model": "m"}})
 POINTER = Pointer(OUTPUT, "md5", md5("one"), 10, 2)

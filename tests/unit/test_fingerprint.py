@@ -11,7 +11,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.gitrepo import GitRepo, isolate, pipeline
 
 from clew.config.model import Code, Data, Executor, Pipeline
 from clew.dvcfiles import definitions
@@ -19,6 +18,7 @@ from clew.errors import ConfigError
 from clew.fingerprint import Training, parse_overrides, run_fingerprint, training
 from clew.identity import CommitSha, DataFingerprint
 from clew.project import Project
+from tests.gitrepo import GitRepo, isolate, pipeline
 
 STAGES = """\
 vars: [more.yaml, {inline: 1}]

@@ -8,13 +8,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tests.gitrepo import GitRepo, git, isolate
 
 from clew.adapters.git import GitRepository
 from clew.adapters.git_command import environment, without_secrets
 from clew.errors import ClewError, ConfigError, OutsideError, Unverifiable
 from clew.identity import CommitSha
 from clew.ports import Advance
+from tests.gitrepo import GitRepo, git, isolate
 
 LOCK = "dvc.lock"
 

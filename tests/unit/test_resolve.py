@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.gitrepo import OUTPUT, GitRepo, data, dvc_file, git, isolate, lock, pipeline
 
 from clew.errors import ClewError, ConfigError, Unverifiable
 from clew.identity import CommitSha, data_fingerprint, data_version
 from clew.resolve import Resolution, data_commit_of, pointers_at, resolve
+from tests.gitrepo import OUTPUT, GitRepo, data, dvc_file, git, isolate, lock, pipeline
 
 
 @pytest.fixture(autouse=True)

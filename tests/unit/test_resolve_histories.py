@@ -15,10 +15,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.gitrepo import GitRepo, dvc_file, dvc_yaml, entry, git, isolate, lock, md5, pipeline
 
 from clew.errors import ConfigError
 from clew.resolve import FIRST_CHUNK, data_commit_of
+from tests.gitrepo import GitRepo, dvc_file, dvc_yaml, entry, git, isolate, lock, md5, pipeline
 
 OUTPUTS = ("data/prepared", "extra")
 STAGES = {"prepare": [OUTPUTS[0]], "train": ["model"]}

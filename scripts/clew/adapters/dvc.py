@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -64,7 +64,7 @@ class DvcStore(DataStore):
             found = f"no DVC remote named {name!r}" if name else "no default DVC remote"
             raise ConfigError(
                 f"{found}; there are: {', '.join(known) or 'none'}",
-                fix="Add it with `dvc remote add`, or name another in data.remote of pipeline.yaml.",
+                fix="Add it with `dvc remote add`, or name another in data.remote.",
             )
         # A remote may refer to another (`remote://`), which a job would not know.
         resolved = get_fs_config(config, name=name)
@@ -80,9 +80,10 @@ class DvcStore(DataStore):
     @_translated
     def check_remote(self) -> None:
         """Raise OutsideError unless the remote can be listed."""
-        odb = self._odb("md5")
         try:
-            odb.fs.exists(odb.path)
+            odb = self._odb("md5")
+            with contextlib.suppress(FileNotFoundError):  # the first push makes it
+                odb.fs.info(odb.path)
         except Exception as error:
             raise OutsideError(
                 f"the DVC remote {self.remote().url} can't be reached: {error}",
@@ -93,17 +94,19 @@ class DvcStore(DataStore):
     def stale_stages(self, source: Path, stages: Sequence[str]) -> list[str]:
         """Return the stages that `dvc repro` of these would run, those before them included."""
         from dvc.repo import Repo
+        from dvc.repo.reproduce import get_active_graph, plan_repro
 
         # Without a site cache of its own, DVC would leave a folder in /var/tmp for each source.
         core = {"no_scm": True, "site_cache_dir": str(source / ".dvc/tmp/site")}
-        with Repo(str(source), config={"core": core}) as repo, _silence():
+        with Repo(str(source), config={"core": core}) as repo, repo.lock:
+            _silence()
             # A bare stage name would be looked up in the dvc.yaml of the current folder.
             targets = [f"{source / 'dvc.yaml'}:{stage}" for stage in stages]
-            known = [stage for target in targets for stage in repo.stage.collect(target)]
-            # DVC takes a stage that never ran for unchanged when it may lack its outputs.
-            stale = [stage.name for stage in known if not _was_run(stage)]
-            planned = repo.reproduce(targets, dry=True, allow_missing=True, run_cache=False)
-        return list(dict.fromkeys([*stale, *(stage.name for stage in planned if stage.name)]))
+            wanted = [stage for target in targets for stage in repo.stage.collect(target)]
+            # What `dvc repro --dry` does, which fails at inputs that are not in the workspace.
+            graph = get_active_graph(repo.index.graph)
+            plan = [stage for stage in plan_repro(graph, wanted) if stage.cmd]
+            return [stage.name for stage in plan if _is_stale(stage, graph.successors(stage))]
 
     @_translated
     def problems(self, pointers: Sequence[Pointer]) -> list[Problem]:
@@ -156,8 +159,7 @@ class DvcStore(DataStore):
                     fix="Run `dvc push` where the data was created.",
                 )
         objects = [HashInfo(pointer.hash, oid) for oid in lacking]
-        with _silence():
-            result = transfer(cache, odb, objects, cache_odb=cache)
+        result = transfer(cache, odb, objects, cache_odb=cache)
         if result.failed:
             raise OutsideError(
                 f"{len(result.failed)} objects could not be pushed to {self.remote().url}",
@@ -202,9 +204,7 @@ class DvcStore(DataStore):
     def _repo(self) -> Any:
         from dvc.repo import Repo
 
-        for name in ("dvc", "dvc_data", "dvc_objects"):
-            # Without a handler Python prints warnings; what matters is said by our own errors.
-            logging.getLogger(name).addHandler(logging.NullHandler())
+        _silence()
         return Repo(str(self._folder))
 
 
@@ -215,16 +215,16 @@ def _absolute(url: str, repo: Any) -> str:
     return str((Path(repo.dvc_dir) / url).resolve())
 
 
-def _was_run(stage: Any) -> bool:
-    """Tell whether dvc.lock knows the stage."""
-    return any(item.hash_info for item in (*stage.deps, *stage.outs))
+def _is_stale(stage: Any, upstream: Iterable[Any]) -> bool:
+    # DVC takes a stage that never ran for unchanged when it may lack its outputs.
+    was_run = any(item.hash_info for item in (*stage.deps, *stage.outs))
+    return not was_run or stage.changed(allow_missing=True, upstream=list(upstream))
 
 
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep DVC's own words off stdout, which belongs to the answer."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+def _silence() -> None:
+    """Keep DVC from telling on standard output what it does: that is for our own answer."""
+    for name in ("dvc", "dvc_data", "dvc_objects"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _existing(odb: Any, oids: set[str]) -> set[str]:
