@@ -32,8 +32,7 @@ def run_job(
         name = job_name(context.pipeline.name, step, key, attempt)
         found = context.executor.find(name)
         if found is None:
-            _submit(context, make(name))
-            return _wait(context, step, name)
+            return _submitted(context, step, make(name))
         if found.status is JobStatus.IN_PROGRESS:
             context.reporter.step(step, f"attached to the running job {name}")
             return _wait(context, step, name)
@@ -44,11 +43,15 @@ def run_job(
     raise AssertionError("unreachable")
 
 
-def _submit(context: Context, spec: JobSpec) -> None:
+def _submitted(context: Context, step: str, spec: JobSpec) -> Job:
     try:
         context.executor.submit(spec)
     except JobExists:
-        context.reporter.step("job", f"another run has started {spec.name}; attached to it")
+        context.reporter.step(step, f"another run has started {spec.name}; attached to it")
+    except KeyboardInterrupt:
+        context.executor.stop(spec.name)
+        raise
+    return _wait(context, step, spec.name)
 
 
 def _wait(context: Context, step: str, name: str) -> Job:

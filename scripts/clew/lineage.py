@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from clew.context import Context
 from clew.ports import TrackedDataset
 from clew.request import RunRequest
@@ -56,7 +58,7 @@ def dataset(context: Context, resolution: Resolution) -> TrackedDataset:
         source={
             "url": repository_url(context),
             "rev": resolution.data_git_commit_id,
-            "paths": " ".join(paths),
+            "paths": shlex.join(paths),
             "remote": context.store.remote().url,
         },
     )

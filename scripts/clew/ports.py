@@ -160,7 +160,7 @@ class DataStore(Protocol):
         """Tell whether DVC checks what it pulls from the remote (`verify = true`)."""
 
     def stale_stages(self, source: Path, stages: Sequence[str]) -> list[str]:
-        """Return those of the stages whose dvc.lock entry does not match their inputs."""
+        """Return the stages, and those before them, whose dvc.lock entry is not of their inputs."""
 
     def problems(self, pointers: Sequence[Pointer]) -> list[Problem]:
         """Return what the remote lacks or holds with other bytes than the pointers say."""
@@ -169,10 +169,13 @@ class DataStore(Protocol):
         """Tell whether the local cache holds every object of the pointers."""
 
     def push(self, pointers: Sequence[Pointer]) -> int:
-        """Copy what the remote lacks from the cache; return how many objects that were."""
+        """Copy what the remote lacks from the cache; return how many objects that were.
+
+        ConfigError names what the cache lacks.
+        """
 
     def files(self, pointers: Sequence[Pointer]) -> list[DataFile]:
-        """Return every file of the data version with its hash."""
+        """Return every file of the data version with its hash; Unverifiable without its listing."""
 
 
 # --- Executors -------------------------------------------------------------------------------
@@ -219,8 +222,8 @@ class Job:
     reason: str = ""  # SageMaker's FailureReason
     seconds: float = 0.0
     output: Path | None = None  # the collected files, when Completed
-    pushed: int = 0  # objects that were new to the DVC remote
-    reused: int = 0  # objects that the DVC remote had already
+    pushed: int = 0  # files whose bytes were new to the DVC remote
+    reused: int = 0  # files whose bytes it had already
 
 
 class JobExists(Exception):
@@ -240,7 +243,8 @@ class Executor(Protocol):
     def wait(self, name: str, on_line: Callable[[str], None]) -> Job:
         """Follow the job until it has ended."""
 
-    def stop(self, name: str) -> None: ...
+    def stop(self, name: str) -> None:
+        """Stop the job and wait for its end; nothing happens where there is none to stop."""
 
 
 # --- MLflow ----------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ class Versioned:
 
     resolution: Resolution
     created: bool  # the tag is new
+    published: bool  # the Git remote has the commit, so it got the tag too
     pushed: int = 0  # objects that went from the local cache to the DVC remote
 
     def as_json(self) -> dict[str, Any]:
@@ -40,19 +41,20 @@ def version(context: Context, request: RunRequest, processed: Processed) -> Vers
     if not resolution.tagged or finished_training(context, resolution) is None:
         pushed = ensure_in_remote(context, resolution.outputs)
     if request.dirty:
-        return Versioned(resolution, created=False, pushed=pushed)
+        return Versioned(resolution, created=False, published=False, pushed=pushed)
     repository = context.project.repository
     tag = resolution.data_version
-    created = not resolution.tagged and repository.fetch_tag(tag) is None
+    published = repository.remote_url() is not None and repository.on_remote(request.commit)
+    created = not resolution.tagged and not (published and repository.fetch_tag(tag))
     if created:
         origin = resolution.data_git_commit_id
         context.reporter.step("version", f"tag {tag} on {origin[:12]}")
         repository.create_tag(tag, origin, f"Data version of {context.pipeline.name}")
-    if repository.remote_url() is not None:
+    if published:
         repository.push_tag(tag)
     if not resolution.tagged:
         resolution = resolve_request(context, request, resolution.commit)
-    return Versioned(resolution, created=created, pushed=pushed)
+    return Versioned(resolution, created=created, published=published, pushed=pushed)
 
 
 def resolve_request(context: Context, request: RunRequest, commit: CommitSha) -> Resolution:
@@ -119,14 +121,15 @@ def show_on_branch(context: Context, request: RunRequest, versioned: Versioned) 
     if carrier == commit or request.dirty:
         return None
     repository = context.project.repository
-    if repository.remote_url() is None:
-        moved = Advance.NO_REMOTE
+    if not versioned.published:
+        moved = Advance.NO_REMOTE  # whoever pushes the commit pushes what stands on it
     elif request.branch is None and carrier == resolution.data_git_commit_id:
         return None  # the tag keeps it reachable
     else:
         target = request.branch or f"clew/{resolution.data_fingerprint[:12]}"
         moved = repository.advance(target, commit, carrier, context.project.path("dvc.lock"))
         context.reporter.step("version", f"dvc.lock on {target}: {moved.value}")
-    if moved is not Advance.OFFERED and not repository.fast_forward(commit, carrier):
-        context.reporter.step("version", "the checked-out branch was left as it is; pull to update")
+    if moved in (Advance.MOVED, Advance.NO_REMOTE) and repository.fast_forward(commit, carrier):
+        return moved
+    context.reporter.step("version", "the checked-out branch was left as it is; pull to update")
     return moved

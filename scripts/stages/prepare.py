@@ -2,6 +2,8 @@
 
 Who is in which split and sample is decided by hashes of ids alone. A larger fraction only adds
 files, and a subject who leaves changes nobody else's split, sample or bytes.
+
+Run with `--write-consent` it only writes a first registry, in which every subject is active.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import png
 import yaml
@@ -24,6 +28,14 @@ OUTPUT = Path("data/prepared")
 CONSENT = Path("data/consent.csv")
 HEADER = ["subject_id", "record_id", "file_path", "split", "label", "sha256"]
 SUBJECTS = 2_000  # synthetic: the archives don't say whose clothes these are
+
+
+class Params(NamedTuple):
+    dataset: str
+    source: Path
+    fraction: float
+    test_share: float
+    key: str
 
 
 @dataclass(frozen=True)
@@ -38,19 +50,45 @@ class Record:
 
 
 def main(arguments: list[str]) -> None:
-    params = yaml.safe_load(Path("params.yaml").read_text())["prepare"]
-    images = read(params["dataset"], Path(params["source"]))
-    records = [assign(image, params["key"], params["test_share"]) for image in images]
+    params = read_params(Path("params.yaml"))
+    images = read(params.dataset, params.source)
+    records = [assign(image, params.key, params.test_share) for image in images]
     if arguments == ["--write-consent"]:
         write_consent({record.subject for record in records})
         return
-    chosen = sample(records, params["fraction"], params["key"])
+    if arguments:
+        raise DataError(f"found the arguments {arguments}; allowed: --write-consent")
+    chosen = sample(records, params.fraction, params.key)
     statuses = read_consent(CONSENT)
     kept = [record for record in chosen if statuses.get(record.subject) == "active"]
     unknown = sum(record.subject not in statuses for record in chosen)
     write(kept, OUTPUT)
     revoked = len(chosen) - len(kept) - unknown
     print(f"{len(kept)} records kept; {revoked} without consent, {unknown} unknown to the registry")
+
+
+def read_params(path: Path) -> Params:
+    """Return params.yaml's `prepare`; DataError names the value that is wrong."""
+    found = yaml.safe_load(path.read_text())["prepare"]
+    lacking = [name for name in Params._fields if name not in found]
+    if lacking:
+        raise DataError(f"{path}: prepare lacks {', '.join(lacking)}")
+    key = str(found["key"])
+    if len(key.encode()) > hashlib.blake2b.MAX_KEY_SIZE:
+        raise DataError(f"prepare.key is longer than {hashlib.blake2b.MAX_KEY_SIZE} bytes")
+    fraction, test_share = _number(found, "fraction"), _number(found, "test_share")
+    if not 0 < fraction <= 1:
+        raise DataError(f"prepare.fraction is {fraction}; allowed: above 0, up to 1")
+    if not 0 < test_share < 1:
+        raise DataError(f"prepare.test_share is {test_share}; allowed: above 0, below 1")
+    return Params(found["dataset"], Path(found["source"]), fraction, test_share, key)
+
+
+def _number(found: dict[str, Any], name: str) -> float:
+    try:
+        return float(found[name])  # PyYAML reads 5e-2 as text, DVC as a number
+    except (TypeError, ValueError) as error:
+        raise DataError(f"prepare.{name} is {found[name]!r}, which is no number") from error
 
 
 def assign(image: Image, key: str, test_share: float) -> Record:
@@ -66,8 +104,6 @@ def sample(records: Iterable[Record], fraction: float, key: str) -> list[Record]
 
     Taken before anybody is dropped for lack of consent: who leaves is not replaced.
     """
-    if not 0 < fraction <= 1:
-        raise DataError(f"prepare.fraction is {fraction}; allowed: above 0, up to 1")
     classes: dict[str, list[Record]] = defaultdict(list)
     chosen: list[Record] = []
     for record in records:
@@ -88,6 +124,9 @@ def _share(key: str, purpose: str, identity: str) -> float:
 
 
 def write(records: list[Record], folder: Path) -> None:
+    """Write the images, then the manifest: a folder without one is not whole."""
+    if folder.exists():
+        shutil.rmtree(folder)  # who has revoked must not stay behind from an earlier run
     rows: list[list[str]] = []
     for record in sorted(records, key=lambda record: record.path):
         image = record.image
@@ -102,6 +141,8 @@ def write(records: list[Record], folder: Path) -> None:
 
 
 def write_consent(subjects: set[str]) -> None:
+    if CONSENT.exists():
+        raise DataError(f"{CONSENT} exists: writing it anew would forget who has revoked")
     rows = [[subject, "active", "2026-01-15T00:00:00Z", ""] for subject in sorted(subjects)]
     write_csv(CONSENT, COLUMNS, rows)
 

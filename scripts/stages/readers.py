@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import tarfile
 import zlib
@@ -102,22 +103,39 @@ def _label(value: int, classes: tuple[str, ...], path: Path, index: int) -> str:
 def read_cifar10(source: Path) -> Iterator[Image]:
     """Yield the images of the official binary archive, packed or unpacked."""
     files = _cifar_files(source)
-    classes = tuple(files["batches.meta.txt"].decode().split())
-    if len(classes) != 10:
-        raise DataError(f"{source}/batches.meta.txt names {len(classes)} classes, not 10")
+    classes = _cifar_classes(files["batches.meta.txt"], source / "batches.meta.txt")
     for name in CIFAR_FILES:
         content, path = files[name], source / name
         if not content or len(content) % CIFAR_ROW:
-            raise DataError(f"{path} is truncated: {len(content)} bytes, a record has {CIFAR_ROW}")
+            raise DataError(
+                f"{path} is truncated or has trailing bytes: {len(content)} bytes, "
+                f"a record has {CIFAR_ROW}"
+            )
         for index in range(len(content) // CIFAR_ROW):
             row = content[index * CIFAR_ROW : (index + 1) * CIFAR_ROW]
             label = _label(row[0], classes, path, index)
-            pixels = bytes(value for rgb in zip(*_planes(row[1:]), strict=True) for value in rgb)
-            yield Image(f"{name.removesuffix('.bin')}-{index:05}", label, pixels, 32, 32, 3)
+            record_id = f"{name.removesuffix('.bin')}-{index:05}"
+            yield Image(record_id, label, _interleaved(row[1:]), 32, 32, 3)
 
 
-def _planes(pixels: bytes) -> tuple[bytes, bytes, bytes]:
-    return pixels[:1024], pixels[1024:2048], pixels[2048:]
+def _cifar_classes(content: bytes, path: Path) -> tuple[str, ...]:
+    """Return the class names, which become folder names: none may lead out of the output."""
+    classes = tuple(content.decode("ascii", "backslashreplace").split())
+    if len(classes) != 10 or len(set(classes)) != 10:
+        raise DataError(f"{path} names {len(set(classes))} classes, not 10")
+    for name in classes:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise DataError(f"{path} names the class {name!r}; allowed: letters, digits, _ and -")
+    return classes
+
+
+def _interleaved(planes: bytes) -> bytes:
+    """Return RGB pixels from a red, a green and a blue plane."""
+    pixels = bytearray(len(planes))
+    size = len(planes) // 3
+    for channel in range(3):
+        pixels[channel::3] = planes[channel * size : (channel + 1) * size]
+    return bytes(pixels)
 
 
 def _cifar_files(source: Path) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ Runs the same by `dvc repro`, in a job, and as a SageMaker script-mode entry poi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -38,9 +39,19 @@ def hyperparameters(arguments: list[str]) -> dict[str, Any]:
     params: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text())["train"]
     given = json.loads(os.environ.get("SM_HPS", "{}"))
     pairs = zip(arguments[::2], arguments[1::2], strict=True)
-    given |= {name.lstrip("-"): yaml.safe_load(value) for name, value in pairs}
+    given |= {name.lstrip("-"): value for name, value in pairs}
     known = {name.removeprefix("train."): value for name, value in given.items()}
-    return params | {name: value for name, value in known.items() if name in params}
+    params |= {name: value for name, value in known.items() if name in params}
+    return {name: _plain(value) for name, value in params.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a number that came as text as a number: an argument, or 1e-3, text to PyYAML."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    return value
 
 
 def build(params: dict[str, Any]) -> Pipeline:

@@ -46,11 +46,12 @@ def end_state(small: Small) -> dict[str, Any]:
 
 def tracked(small: Small) -> dict[str, Any]:
     """Return what MLflow holds, straight from its database."""
+    here = str(small.folder)
     with closing(sqlite3.connect(small.work / ".clew/mlflow.db")) as database:
         rows = database.execute
         return {
             "runs": Counter(rows(RUNS)),
-            "lineage": sorted(rows(LINEAGE)),
+            "lineage": sorted((*row, value.replace(here, "")) for *row, value in rows(LINEAGE)),
             "parents": sorted(rows(PARENTS)),
             "versions": [row[0] for row in rows(VERSIONS)],
             "version tags": sorted(rows(VERSION_TAGS)),

@@ -167,6 +167,21 @@ def test_an_unpushed_commit_is_marked_and_not_promoted_until_it_is_pushed(ran: S
     assert again["register"]["aliases"] == ["candidate", "production"]
 
 
+def test_unpushed_data_stays_here_until_its_commit_is_pushed(ran: Small) -> None:
+    before = ran.git("for-each-ref", cwd=ran.origin)
+    ran.edit("params.yaml", "count: 5", "count: 6")
+    ran.commit("Not pushed", push=False)
+    answer = ran.answer("run")
+    assert answer["register"]["held_back"]
+    assert ran.git("for-each-ref", cwd=ran.origin) == before
+    assert ran.git("status", "--porcelain") == ""
+    ran.git("push", "-q", "origin", "main")
+    again = ran.answer("run")
+    assert again["train"]["reused"]
+    assert again["register"]["held_back"] == ""
+    assert again["version"]["data_version"] in ran.git("tag", cwd=ran.origin).split()
+
+
 def test_a_dirty_tree_is_tried_out_marked_and_never_promoted(ran: Small) -> None:
     before = end_state(ran)
     ran.edit("params.yaml", "lr: 0.5", "lr: 0.6")

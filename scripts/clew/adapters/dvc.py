@@ -41,6 +41,8 @@ def _explained(error: Exception) -> ClewError:
     if isinstance(error, NotDvcRepoError):
         return ConfigError("this is not a DVC repository", fix="Run `dvc init` and commit it.")
     said = str(error) or type(error).__name__
+    if isinstance(error, ImportError):
+        return ConfigError(f"DVC lacks a part: {said}", fix="Install it where clew is installed.")
     if isinstance(error, DvcConfigError):
         return ConfigError(f"DVC's configuration is not usable: {said}", fix="See `dvc config -l`.")
     return OutsideError(f"DVC failed: {said}", fix="Running the same command again is safe.")

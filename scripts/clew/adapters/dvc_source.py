@@ -16,7 +16,7 @@ class DvcDatasetSource(DatasetSource):  # type: ignore[misc]
     def __init__(self, url: str, rev: str, paths: str, remote: str) -> None:
         self.url = url
         self.rev = rev
-        self.paths = paths  # space-separated, relative to the repository
+        self.paths = paths  # as a shell would split them, relative to the repository
         self.remote = remote
 
     @staticmethod
@@ -25,6 +25,7 @@ class DvcDatasetSource(DatasetSource):  # type: ignore[misc]
 
     def load(self, dst_path: str | None = None) -> str:
         """Download the data to a folder, `dst_path` or a new one, and return the folder."""
+        import shlex
         import tempfile
         from pathlib import Path
 
@@ -32,7 +33,7 @@ class DvcDatasetSource(DatasetSource):  # type: ignore[misc]
 
         target = Path(dst_path or tempfile.mkdtemp(prefix="data-"))
         fs = DVCFileSystem(self.url, rev=self.rev)
-        for path in self.paths.split(" "):
+        for path in shlex.split(self.paths):
             fs.get(path, str(target / path), recursive=True)
         return str(target)
 

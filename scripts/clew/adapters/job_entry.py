@@ -85,7 +85,7 @@ def find_dvc_folder(root: Path) -> Path:
 
 def configure_dvc(folder: Path, remote: dict[str, Any]) -> None:
     """Make DVC work without Git and trust no remote (dvc#5502) and no cache but the job's own."""
-    from configobj import ConfigObj  # type: ignore[import-untyped]
+    from configobj import ConfigObj
 
     config = ConfigObj(encoding="utf-8")
     config["core"] = {

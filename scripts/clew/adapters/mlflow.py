@@ -6,20 +6,17 @@ or Git is at work.
 
 from __future__ import annotations
 
-import fcntl
-import functools
+import json
 import logging
-import os
+import math
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from clew.errors import ClewError, OutsideError
+from clew.adapters.mlflow_connection import Connection, literal, tag_filter, translated
+from clew.errors import OutsideError
 from clew.identity import RunFingerprint, RunId
 from clew.ports import ModelVersion, TrackedDataset, TrackedRun, Tracker
 
@@ -27,32 +24,8 @@ PAGE = 1_000  # MLflow's largest page
 BATCH = 100  # params or tags per request
 PARAM_CHARACTERS = 6_000
 TAG_CHARACTERS = 8_000
-REACH_SECONDS = 10.0
 CONFLICT_ATTEMPTS = 5
 MODEL = "model"  # artifact name of the model in its run
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _translated(call: Callable[P, R]) -> Callable[P, R]:
-    """Turn whatever MLflow raises into an OutsideError that names the tracking URI."""
-
-    @functools.wraps(call)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return call(*args, **kwargs)
-        except ClewError:
-            raise
-        except Exception as error:
-            uri = getattr(args[0], "uri", "")
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise OutsideError(
-                f"MLflow at {uri} failed: {said}",
-                fix="Check that it is up and that you may write to it, then run again.",
-            ) from error
-
-    return wrapper
 
 
 class MlflowTracker(Tracker):
@@ -60,25 +33,15 @@ class MlflowTracker(Tracker):
 
     def __init__(self, uri: str, experiment: str, model: str, artifacts: Path | None) -> None:
         self.uri = uri
-        self._experiment_name = experiment
         self._model = model
-        self._artifacts = artifacts  # where a database without a server keeps its artifacts
-        self._lock = threading.Lock()
+        self._connection = Connection(uri, experiment, artifacts)
+
+    @property
+    def _client(self) -> Any:
+        return self._connection.client
 
     def check(self) -> None:
-        """Raise OutsideError unless the tracking URI answers; does not import mlflow."""
-        if not self.uri.startswith(("http://", "https://")):
-            return
-        try:
-            urllib.request.urlopen(f"{self.uri}/health", timeout=REACH_SECONDS).close()  # noqa: S310
-        except urllib.error.HTTPError:
-            return  # it answers; what it refuses is said when it is asked for that
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise OutsideError(
-                f"MLflow at {self.uri} can't be reached: {reason}",
-                fix="Start it, or set mlflow.tracking_uri in pipeline.yaml.",
-            ) from error
+        self._connection.check()
 
     def warm_up(self) -> None:
         """Open MLflow in the background; an error shows when MLflow is really needed."""
@@ -86,53 +49,43 @@ class MlflowTracker(Tracker):
 
     def _warm(self) -> None:
         try:
-            self._open()
+            self._connection.open()
         except Exception:
             logging.getLogger(__name__).debug("warm-up failed", exc_info=True)
 
     # --- runs --------------------------------------------------------------------------------
 
-    @_translated
+    @translated
     def claim(self, stage: str, key: str, name: str, tags: Mapping[str, str]) -> RunId:
         identity = {"clew.stage": stage, "clew.key": key}
-        with self._exclusive():
+        with self._connection.exclusive("claim"):
             usable = self._usable(identity)
             if usable:
                 return usable[0].id
             created = self._client.create_run(
-                self._experiment, run_name=name, tags={**tags, **identity}
+                self._connection.experiment, run_name=name, tags={**tags, **identity}
             )
         winner = self._usable(identity)[0].id
         if winner != created.info.run_id:
             self._client.delete_run(created.info.run_id)
         return winner
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Keep two processes on one embedded store apart; a server's clients go by start time."""
-        if self._artifacts is None:
-            yield
-            return
-        with (self._artifacts.parent / "claim.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
     def _usable(self, identity: Mapping[str, str]) -> list[TrackedRun]:
         return [run for run in self.runs(identity) if run.status not in ("FAILED", "KILLED")]
 
-    @_translated
+    @translated
     def runs(self, tags: Mapping[str, str]) -> list[TrackedRun]:
-        return list(self._search(_tag_filter(tags)))
+        return list(self._search(tag_filter(tags)))
 
-    @_translated
+    @translated
     def runs_with_param(self, key: str, value: str) -> list[TrackedRun]:
-        return list(self._search(f"params.`{key}` = '{_quoted(value)}'"))
+        return list(self._search(f"params.`{key}` = {literal(value)}"))
 
     def _search(self, query: str) -> Iterator[TrackedRun]:
         token: str | None = None
         while True:
             page = self._client.search_runs(
-                [self._experiment],
+                [self._connection.experiment],
                 query,
                 max_results=PAGE,
                 order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
@@ -143,19 +96,19 @@ class MlflowTracker(Tracker):
             if not token:
                 return
 
-    @_translated
+    @translated
     def run(self, run_id: RunId) -> TrackedRun | None:
         from mlflow.exceptions import MlflowException
 
         try:
             found = self._client.get_run(run_id)
         except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
         return _run(found) if found.info.lifecycle_stage == "active" else None
 
-    @_translated
+    @translated
     def record(
         self,
         run_id: RunId,
@@ -168,13 +121,15 @@ class MlflowTracker(Tracker):
 
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
             try:
-                return self._add(run_id, params or {}, tags or {}, metrics or {}, dataset)
+                self._add(run_id, params or {}, tags or {}, metrics or {}, dataset)
             except MlflowException:
                 # MLflow breaks when another process writes the same at the same moment; the
                 # next attempt finds it written.
                 if attempt == CONFLICT_ATTEMPTS:
                     raise
                 time.sleep(0.1 * attempt)
+            else:
+                return
 
     def _add(
         self,
@@ -200,41 +155,55 @@ class MlflowTracker(Tracker):
         ]
         now = get_current_time_millis()
         new_metrics = [
-            Metric(key, value, now, 0)
+            Metric(key, value, now, self._last_step(run_id, key) if key in run.data.metrics else 0)
             for key, value in metrics.items()
-            if key not in run.data.metrics
+            if not _same(run.data.metrics.get(key), value)
         ]
         for start in range(0, max(len(new_params), len(new_tags), len(new_metrics)), BATCH):
             part = slice(start, start + BATCH)
             self._client.log_batch(
                 run_id, metrics=new_metrics[part], params=new_params[part], tags=new_tags[part]
             )
-        if dataset and not run.inputs.dataset_inputs:
+        known = {item.dataset.digest for item in run.inputs.dataset_inputs}
+        if dataset and dataset.digest not in known:
             self._client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
 
-    @_translated
+    def _last_step(self, run_id: RunId, key: str) -> int:
+        """Return the step at which a value becomes the metric's latest.
+
+        A stage may have logged every epoch; what counts is the figure of the registered model.
+        """
+        return max(int(one.step) for one in self._client.get_metric_history(run_id, key))
+
+    @translated
     def finish(self, run_id: RunId, status: str, reason: str = "") -> None:
         if reason:
             self._client.set_tag(run_id, "clew.failure", reason[:TAG_CHARACTERS])
         if self._client.get_run(run_id).info.status != status:
             self._client.set_terminated(run_id, status)
 
-    @_translated
+    @translated
     def delete_run(self, run_id: RunId) -> None:
         self._client.delete_run(run_id)
 
-    @_translated
+    @translated
     def save_files(self, run_id: RunId, folder: Path, name: str) -> None:
         self._client.log_artifacts(run_id, str(folder), name)
 
     # --- model registry ----------------------------------------------------------------------
 
-    @_translated
+    @translated
     def create_version(self, run_id: RunId, tags: Mapping[str, str]) -> ModelVersion:
+        source = self._model_source(run_id)
+        if source is None:
+            raise OutsideError(
+                f"MLflow run {run_id} holds no model",
+                fix="The train stage must write train.model of pipeline.yaml or log a model.",
+            )
         self._ensure_registered_model()
-        source, model_id = self._model_source(run_id)
+        location, model_id = source
         created = self._client.create_model_version(
-            self._model, source, run_id=run_id, tags=dict(tags), model_id=model_id
+            self._model, location, run_id=run_id, tags=dict(tags), model_id=model_id
         )
         twins = self.versions({"run_fingerprint": tags["run_fingerprint"]})
         first = min(twins, key=lambda version: version.version)
@@ -243,11 +212,11 @@ class MlflowTracker(Tracker):
             self._client.delete_model_version(self._model, created.version)
         return first
 
-    def _model_source(self, run_id: RunId) -> tuple[str, str | None]:
-        """Return where the run's model is: its newest logged model, else its artifact."""
+    def _model_source(self, run_id: RunId) -> tuple[str, str | None] | None:
+        """Return where the run's model is: its newest logged model, else its artifact, if any."""
         logged = self._client.search_logged_models(
-            [self._experiment],
-            filter_string=f"source_run_id = '{_quoted(run_id)}'",
+            [self._connection.experiment],
+            filter_string=f"source_run_id = {literal(run_id)}",
             order_by=[{"field_name": "creation_time", "ascending": False}],
         )
         ready = [model for model in logged if str(model.status) == "READY"]
@@ -256,18 +225,12 @@ class MlflowTracker(Tracker):
         if self._client.list_artifacts(run_id, MODEL):
             uri = self._client.get_run(run_id).info.artifact_uri
             return f"{uri}/{MODEL}", None
-        raise OutsideError(
-            f"MLflow run {run_id} holds no model",
-            fix="The train stage must write train.model of pipeline.yaml or log a model.",
-        )
+        return None
 
+    @translated
     def has_model(self, run_id: RunId) -> bool:
         """Tell whether the run holds a model that can be registered."""
-        try:
-            _translated(MlflowTracker._model_source)(self, run_id)
-        except OutsideError:
-            return False
-        return True
+        return self._model_source(run_id) is not None
 
     def _ensure_registered_model(self) -> None:
         from mlflow.exceptions import MlflowException
@@ -282,13 +245,15 @@ class MlflowTracker(Tracker):
         versions = self.versions({"run_fingerprint": fingerprint})
         return min(versions, key=lambda version: version.version, default=None)
 
-    @_translated
+    @translated
     def versions(self, tags: Mapping[str, str]) -> list[ModelVersion]:
-        query = " and ".join(filter(None, [f"name = '{_quoted(self._model)}'", _tag_filter(tags)]))
+        query = " and ".join(filter(None, [f"name = {literal(self._model)}", tag_filter(tags)]))
         found: list[ModelVersion] = []
         token: str | None = None
         while True:
-            page = self._client.search_model_versions(query, max_results=200, page_token=token)
+            page = self._client.search_model_versions(
+                query, max_results=min(PAGE, 200), page_token=token
+            )
             # Search results leave aliases out, so each version is read again.
             found += [self._whole_version(version) for version in page]
             token = page.token
@@ -298,7 +263,7 @@ class MlflowTracker(Tracker):
     def _whole_version(self, version: Any) -> ModelVersion:
         return _version(self._client.get_model_version(version.name, str(version.version)))
 
-    @_translated
+    @translated
     def version(self, name: str, version_or_alias: str) -> ModelVersion | None:
         from mlflow.exceptions import MlflowException
 
@@ -314,7 +279,7 @@ class MlflowTracker(Tracker):
                 return None
             raise
 
-    @_translated
+    @translated
     def tag_version(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
             if version.tags.get(key) != value:
@@ -322,60 +287,9 @@ class MlflowTracker(Tracker):
                     version.name, str(version.version), key, value[:TAG_CHARACTERS]
                 )
 
-    @_translated
+    @translated
     def set_alias(self, alias: str, version: ModelVersion) -> None:
         self._client.set_registered_model_alias(version.name, alias, str(version.version))
-
-    # --- opening -----------------------------------------------------------------------------
-
-    @property
-    def _client(self) -> Any:
-        return self._open()[0]
-
-    @property
-    def _experiment(self) -> str:
-        return self._open()[1]
-
-    def _open(self) -> tuple[Any, str]:
-        with self._lock:
-            if not hasattr(self, "_opened"):
-                self._opened = self._connect()
-            return self._opened
-
-    def _connect(self) -> tuple[Any, str]:
-        if self._artifacts is not None:
-            self._artifacts.mkdir(parents=True, exist_ok=True)
-        # A server that hangs must not hold a run for MLflow's default of many minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-        from mlflow import MlflowClient
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        client = MlflowClient(self.uri, registry_uri=self.uri)
-        return client, self._experiment_id(client)
-
-    def _experiment_id(self, client: Any) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = client.get_experiment_by_name(self._experiment_name)
-        if found is None:
-            location = self._artifacts.as_uri() if self._artifacts else None
-            try:
-                return str(client.create_experiment(self._experiment_name, location))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                found = client.get_experiment_by_name(self._experiment_name)
-        return str(found.experiment_id)
-
-
-def _tag_filter(tags: Mapping[str, str]) -> str:
-    return " and ".join(f"tags.`{key}` = '{_quoted(value)}'" for key, value in tags.items())
-
-
-def _quoted(value: str) -> str:
-    return value.replace("'", "''")
 
 
 def _run(run: Any) -> TrackedRun:
@@ -398,9 +312,11 @@ def _version(version: Any) -> ModelVersion:
     )
 
 
-def _dataset_input(dataset: TrackedDataset) -> Any:
-    import json
+def _same(known: float | None, value: float) -> bool:
+    return known == value or (known is not None and math.isnan(known) and math.isnan(value))
 
+
+def _dataset_input(dataset: TrackedDataset) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = json.dumps(dict(dataset.source), sort_keys=True)

@@ -63,12 +63,49 @@ def test_the_same_file_runs_in_a_sagemaker_container(tmp_path: Path) -> None:
     channel.parent.mkdir(parents=True)
     (folder / "data/prepared").rename(channel)
     given = {"SM_CHANNEL_PREPARED": str(channel), "SM_MODEL_DIR": str(model)}
-    stage("train", folder, "--C", "0.001", SM_HPS='{"train.seed": 3}', **given)
+    stage("train", folder, "-C", "1e-05", SM_HPS='{"train.seed": 3}', **given)
     stage("evaluate", folder, **given)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (model / "MLmodel").exists()
     assert not (folder / "model").exists()
     assert metrics["accuracy"] < 0.5  # so weak a machine: the argument was heard
+
+
+def test_hyperparameters_override_params_and_are_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train import hyperparameters  # here: MLflow and scikit-learn take seconds to import
+
+    (tmp_path / "params.yaml").write_text("train: {C: 1e1, gamma: scale, seed: 7}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SM_HPS", '{"train.seed": 3, "gamma": 0.5, "prepare.key": "x"}')
+    found = hyperparameters(["--train.seed", "4"])
+    assert found == {"C": 10.0, "gamma": 0.5, "seed": 4}
+
+
+@pytest.mark.slow
+def test_the_runs_model_and_metrics_are_the_folders(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    folder = workspace(tmp_path / "a", 0.05)
+    assert run(folder).returncode == 0
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.create_experiment("x", (tmp_path / "artifacts").as_uri())
+    waiting = client.create_run(experiment)
+    given = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "MLFLOW_RUN_ID": waiting.info.run_id,
+    }
+    stage("train", folder, **given)
+    stage("evaluate", folder, **given)
+    done = client.get_run(waiting.info.run_id)
+    (output,) = done.outputs.model_outputs
+    logged = tmp_path / "artifacts/models" / output.model_id / "artifacts"
+    for path in logged.iterdir():
+        assert (folder / "model" / path.name).read_bytes() == path.read_bytes()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    recall = {f"recall.{name}": value for name, value in metrics.pop("recall").items()}
+    assert done.data.metrics == metrics | recall
 
 
 def test_stages_import_nothing_of_clew() -> None:

@@ -1,0 +1,168 @@
+"""The connection to MLflow: opened once, late and quietly; its errors translated."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import http.client
+import logging
+import os
+import re
+import sqlite3
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from clew.errors import ClewError, OutsideError
+
+REACH_SECONDS = 10.0
+SQLITE = "sqlite:///"
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+LIMITS = {
+    # A server that hangs must not hold a run for MLflow's default of many minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+PASSWORD = re.compile(r"://[^/@\s]+@")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def translated(call: Callable[P, R]) -> Callable[P, R]:
+    """Turn whatever MLflow raises into an OutsideError that names the tracking URI."""
+
+    @functools.wraps(call)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except ClewError:
+            raise
+        except Exception as error:
+            uri = without_password(getattr(args[0], "uri", ""))
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise OutsideError(
+                f"MLflow at {uri} failed: {without_password(said)}",
+                fix="Check that it is up and that you may write to it, then run again.",
+            ) from error
+
+    return wrapper
+
+
+def without_password(uri: str) -> str:
+    """Return a text with URIs as it may be shown."""
+    return PASSWORD.sub("://", uri)
+
+
+class Connection:
+    """One experiment of an MLflow server or database."""
+
+    def __init__(self, uri: str, experiment: str, artifacts: Path | None) -> None:
+        self.uri = uri
+        self._name = experiment
+        self._artifacts = artifacts  # where a database without a server keeps its artifacts
+        self._lock = threading.Lock()
+        self._opened: tuple[Any, str] | None = None
+
+    @property
+    def client(self) -> Any:
+        return self.open()[0]
+
+    @property
+    def experiment(self) -> str:
+        return self.open()[1]
+
+    def open(self) -> tuple[Any, str]:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._connect()
+            return self._opened
+
+    def check(self) -> None:
+        """Raise OutsideError unless the tracking URI answers; does not import mlflow."""
+        shown = without_password(self.uri)
+        try:
+            if self.uri.startswith(SQLITE):
+                self._check_database()
+            elif self.uri.startswith(("http://", "https://")):
+                url = f"{shown.rstrip('/')}/health"
+                urllib.request.urlopen(url, timeout=REACH_SECONDS).close()  # noqa: S310
+        except urllib.error.HTTPError:
+            return  # it answers; what it refuses is said when it is asked for that
+        except (OSError, ValueError, http.client.HTTPException, sqlite3.Error) as error:
+            reason = getattr(error, "reason", error)
+            raise OutsideError(
+                f"MLflow at {shown} can't be reached: {reason}",
+                fix="Start it or make it writable, or set mlflow.tracking_uri in pipeline.yaml.",
+            ) from error
+
+    def _check_database(self) -> None:
+        """Write nothing, but as a writer: MLflow itself retries a bad file for a minute."""
+        path = Path(self.uri.removeprefix(SQLITE))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=REACH_SECONDS)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("SELECT count(*) FROM sqlite_master")
+            database.rollback()
+
+    @contextmanager
+    def exclusive(self, what: str) -> Iterator[None]:
+        """Keep two processes on one embedded store apart; a server's clients go by start time."""
+        if self._artifacts is None:
+            yield
+            return
+        self._artifacts.mkdir(parents=True, exist_ok=True)
+        with (self._artifacts.parent / f"{what}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _connect(self) -> tuple[Any, str]:
+        if self.uri.startswith(SQLITE):
+            self.check()
+        os.environ.update(SETTINGS)
+        for name, value in LIMITS.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        # Two processes that make the tables of one new database at once break each other.
+        with self.exclusive("open"):
+            client = MlflowClient(self.uri, registry_uri=self.uri)
+            return client, self._experiment_id(client)
+
+    def _experiment_id(self, client: Any) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = client.get_experiment_by_name(self._name)
+        if found is None:
+            location = self._artifacts.as_uri() if self._artifacts else None
+            try:
+                return str(client.create_experiment(self._name, location))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = client.get_experiment_by_name(self._name)
+        return str(found.experiment_id)
+
+
+def tag_filter(tags: Mapping[str, str]) -> str:
+    return " and ".join(f"tags.`{key}` = {literal(value)}" for key, value in tags.items())
+
+
+def literal(value: str) -> str:
+    """Return a value as MLflow's filters read it: they know two quotes and no escapes."""
+    if "'" not in value:
+        return f"'{value}'"
+    if '"' not in value:
+        return f'"{value}"'
+    raise ValueError(f"MLflow can't look for {value!r}, which has both kinds of quotes")
