@@ -137,6 +137,8 @@ class Connection:
             logging.getLogger(name).setLevel(logging.ERROR)
         # Two processes that make the tables of one new database at once break each other.
         with self.exclusive("open"):
+            if self.uri.startswith(SQLITE):
+                _make_database(Path(self.uri.removeprefix(SQLITE)))
             client = MlflowClient(self.uri, registry_uri=self.uri)
             return client, self._experiment_id(client)
 
@@ -153,6 +155,18 @@ class Connection:
                     raise
                 found = client.get_experiment_by_name(self._name)
         return str(found.experiment_id)
+
+
+def _make_database(path: Path) -> None:
+    """Let MLflow make its tables beside, then move them in place: they are there whole or not."""
+    if path.exists() and path.stat().st_size:
+        return
+    from mlflow import MlflowClient
+
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    MlflowClient(f"{SQLITE}{draft}").search_experiments(max_results=1)
+    draft.replace(path)
 
 
 def tag_filter(tags: Mapping[str, str]) -> str:
