@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 
 from clew.context import Context
+from clew.errors import JobFailed
 from clew.identity import RunId
 from clew.ports import Job, JobExists, JobSpec, JobStatus
 
@@ -21,26 +22,34 @@ def run_job(
     key: str,
     make: Callable[[str], JobSpec],
     usable: Callable[[Job], bool],
-    failed: Callable[[Job], None],
 ) -> Job:
-    """Return the ended job of this key, started if there is none.
+    """Return the completed job of this key, started if there is none; JobFailed when it fails.
 
-    An earlier attempt that failed, or whose results are gone (`usable`), leads to the next;
-    `failed` is told of each attempt that failed before.
+    An earlier attempt that failed, or whose results are gone (`usable`), leads to the next.
     """
     for attempt in itertools.count(1):
         name = job_name(context.pipeline.name, step, key, attempt)
         found = context.executor.find(name)
         if found is None:
-            return _submitted(context, step, make(name))
+            return _completed(context, _submitted(context, step, make(name)))
         if found.status is JobStatus.IN_PROGRESS:
             context.reporter.step(step, f"attached to the running job {name}")
-            return _wait(context, step, name)
-        if found.status is JobStatus.COMPLETED and usable(found):
-            return found
+            return _completed(context, _wait(context, step, name))
         if found.status is not JobStatus.COMPLETED:
-            failed(found)
+            _close(context, found)
+        elif usable(found):
+            return found
     raise AssertionError("unreachable")
+
+
+def _completed(context: Context, job: Job) -> Job:
+    if job.status is JobStatus.COMPLETED:
+        return job
+    _close(context, job)
+    raise JobFailed(
+        f"the job {job.name} failed: {job.reason}",
+        fix="Fix the cause, commit, and run again; its log is above.",
+    )
 
 
 def _submitted(context: Context, step: str, spec: JobSpec) -> Job:
@@ -64,7 +73,7 @@ def run_id_of(job: Job) -> RunId:
     return RunId(job.environment["CLEW_RUN_ID"])
 
 
-def close(context: Context, job: Job) -> None:
+def _close(context: Context, job: Job) -> None:
     """Write into MLflow that a job ended without a result, and why."""
     status = "KILLED" if job.status is JobStatus.STOPPED else "FAILED"
     if context.tracker.run(run_id_of(job)) is not None:

@@ -14,8 +14,8 @@ from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, pointers_in
 from clew.errors import ConfigError, JobFailed
 from clew.identity import CommitSha, RunId, digest
-from clew.jobs import close, run_id_of, run_job
-from clew.ports import Job, JobSpec, JobStatus
+from clew.jobs import run_id_of, run_job
+from clew.ports import Job, JobSpec
 from clew.preflight import inputs_of
 from clew.request import RunRequest
 
@@ -87,14 +87,7 @@ def _run(
         key,
         make,
         usable=lambda job: not request.reprocess and _is_in_remote(context, request, job),
-        failed=lambda job: close(context, job),
     )
-    if job.status is not JobStatus.COMPLETED:
-        close(context, job)
-        raise JobFailed(
-            f"the processing job {job.name} failed: {job.reason}",
-            fix="Fix the cause, commit, and run again; the log is above.",
-        )
     return Processed(stale, _lock_of(job), run_id_of(job), job)
 
 

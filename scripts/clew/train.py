@@ -12,10 +12,10 @@ from clew.bundle import Bundle, bundle
 from clew.context import Context
 from clew.errors import JobFailed
 from clew.identity import RunId
-from clew.jobs import close, run_id_of, run_job
+from clew.jobs import run_id_of, run_job
 from clew.metrics import read_metrics
 from clew.mlflow_runs import COMPLETED, TRAIN, claim, finished_training
-from clew.ports import Job, JobSpec, JobStatus
+from clew.ports import Job, JobSpec
 from clew.preflight import inputs_of
 from clew.request import RunRequest
 from clew.resolve import Resolution
@@ -57,14 +57,7 @@ def train(context: Context, request: RunRequest, resolution: Resolution, parent:
         resolution.run_fingerprint,
         make,
         usable=lambda job: context.tracker.run(run_id_of(job)) is not None,
-        failed=lambda job: close(context, job),
     )
-    if job.status is not JobStatus.COMPLETED:
-        close(context, job)
-        raise JobFailed(
-            f"the training job {job.name} failed: {job.reason}",
-            fix="Fix the cause, commit, and run again; the log is above.",
-        )
     return _collect(context, job)
 
 

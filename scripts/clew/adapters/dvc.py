@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import logging
@@ -17,6 +18,8 @@ from clew.ports import DataFile, DataStore, Problem, RemoteConfig
 
 READERS = 8  # threads; hashing releases the GIL
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the command line has words for these
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -26,9 +29,11 @@ def _translated(call: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return call(*args, **kwargs)
-        except (ClewError, OSError):
+        except ClewError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
             raise _explained(error) from error
 
     return wrapper

@@ -87,8 +87,8 @@ def _words(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" ({error.filename})" if error.filename else ""
         return f"the disk is full{where}", "Free some space and run the same command again.", 4
-    if isinstance(error, PermissionError):
-        return f"no permission: {error}", "Make it readable and writable for you.", 2
+    if isinstance(error, OSError):
+        return str(error), "Put that right and run the same command again.", 4
     said = f"{type(error).__name__}: {error}"
     fix = "This is a bug in clew: please report it with what `-v` prints."
     return said, fix, BUG
