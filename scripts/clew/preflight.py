@@ -75,7 +75,8 @@ def _refuse_dirty(context: Context, commit: CommitSha, stages: Definitions) -> N
     read |= {pipeline.code.lock} if pipeline.code.lock else set()
     for name in (*pipeline.data.stages, *pipeline.train.stages):
         read |= {path for dep in _deps(stages, name) for path in (dep, f"{dep}.dvc")}
-    changed = repository.dirty(sorted(context.project.path(path) for path in read))
+    paths = {context.project.path(path) for path in read} | {DVC_CONFIG}
+    changed = repository.dirty(sorted(paths))
     if changed:
         shown = ", ".join(posixpath.normpath(path) for path in changed[:SHOWN_PATHS])
         more = f" and {len(changed) - SHOWN_PATHS} more" if len(changed) > SHOWN_PATHS else ""

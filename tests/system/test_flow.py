@@ -278,3 +278,42 @@ def test_a_protected_branch_gets_an_offer_and_the_run_goes_on(small: Small) -> N
     branches = small.git("branch", "--format=%(refname:short)", cwd=small.origin).split()
     assert any(branch.startswith("clew/") for branch in branches)
     assert answer["register"]["created"]
+
+
+def test_a_pipeline_in_a_folder_of_its_own(small: Small) -> None:
+    inner = small.work / "models/x"
+    inner.mkdir(parents=True)
+    for name in ("stages", "data", "dvc.yaml", "params.yaml", "pipeline.yaml", "uv.lock"):
+        (small.work / name).rename(inner / name)
+    (small.work / ".gitignore").write_text(".clew/\n__pycache__/\n")
+    (inner / ".gitignore").write_text("/model\n/metrics.json\n/data/prepared\n")
+    small.commit("Several pipelines")
+    answer = small.answer("run", "--pipeline", "models/x/pipeline.yaml")
+    assert answer["register"]["created"]
+    assert answer["version"]["outputs"][0]["path"] == "data/prepared"
+    assert "models/x/dvc.lock" in small.git("show", "--name-only", "--format=", "HEAD")
+    again = small.clew("run", "--json", cwd=inner)
+    assert json.loads(again.stdout)["train"]["reused"], again.stderr
+
+
+def test_a_detached_head_tags_and_moves_no_branch(small: Small) -> None:
+    before = small.git("rev-parse", "main", cwd=small.origin)
+    small.git("checkout", "-q", "--detach")
+    answer = small.answer("run")
+    assert small.git("rev-parse", "main", cwd=small.origin) == before
+    tag = small.git("rev-list", "-n1", answer["version"]["data_version"], cwd=small.origin)
+    assert tag == answer["version"]["data_git_commit_id"] != before
+    assert answer["register"]["aliases"] == ["candidate"]
+
+
+def test_a_worktree_and_a_branch_with_an_odd_name(small: Small) -> None:
+    tree, branch = small.folder / "tree", "feat/$(touch${IFS}pwned)-ü;x"
+    small.git("worktree", "add", "-q", "-b", branch, str(tree))
+    small.git("push", "-q", "origin", branch)
+    done = small.clew("run", "--json", cwd=tree)
+    assert done.returncode == 0, done.stderr
+    assert not list(small.folder.rglob("pwned"))
+    head = small.git("rev-parse", "HEAD", cwd=tree)
+    assert head == json.loads(done.stdout)["version"]["data_git_commit_id"]
+    refs = small.git("for-each-ref", "--format=%(refname) %(objectname)", cwd=small.origin)
+    assert f"refs/heads/{branch} {head}" in refs.splitlines()

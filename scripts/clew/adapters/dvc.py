@@ -7,6 +7,7 @@ import errno
 import functools
 import json
 import logging
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -104,16 +105,17 @@ class DvcStore(DataStore):
         from dvc.repo.reproduce import get_active_graph, plan_repro
 
         # Without a site cache of its own, DVC would leave a folder in /var/tmp for each source.
-        core = {"no_scm": True, "site_cache_dir": str(source / ".dvc/tmp/site")}
-        with Repo(str(source), config={"core": core}) as repo, repo.lock:
-            _silence()
-            # A bare stage name would be looked up in the dvc.yaml of the current folder.
-            targets = [f"{source / 'dvc.yaml'}:{stage}" for stage in stages]
-            wanted = [stage for target in targets for stage in repo.stage.collect(target)]
-            # What `dvc repro --dry` does, which fails at inputs that are not in the workspace.
-            graph = get_active_graph(repo.index.graph)
-            plan = [stage for stage in plan_repro(graph, wanted) if stage.cmd]
-            return [stage.name for stage in plan if _is_stale(stage, graph.successors(stage))]
+        with tempfile.TemporaryDirectory(prefix="clew-") as site:
+            core = {"no_scm": True, "site_cache_dir": site}
+            with Repo(str(source), config={"core": core}) as repo, repo.lock:
+                _silence()
+                # A bare stage name would be looked up in the dvc.yaml of the current folder.
+                targets = [f"{source / 'dvc.yaml'}:{stage}" for stage in stages]
+                wanted = [stage for target in targets for stage in repo.stage.collect(target)]
+                # What `dvc repro --dry` does, which fails at inputs that are not in the workspace.
+                graph = get_active_graph(repo.index.graph)
+                plan = [stage for stage in plan_repro(graph, wanted) if stage.cmd]
+                return [stage.name for stage in plan if _is_stale(stage, graph.successors(stage))]
 
     @_translated
     def problems(self, pointers: Sequence[Pointer]) -> list[Problem]:
