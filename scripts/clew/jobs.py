@@ -65,7 +65,13 @@ def _submitted(context: Context, step: str, spec: JobSpec) -> Job:
 
 def _wait(context: Context, step: str, name: str) -> Job:
     context.reporter.step(step, f"job {name}")
-    return context.executor.wait(name, context.reporter.line)
+    try:
+        return context.executor.wait(name, context.reporter.line)
+    except KeyboardInterrupt:
+        stopped = context.executor.find(name)
+        if stopped is not None and stopped.status is not JobStatus.IN_PROGRESS:
+            _close(context, stopped)
+        raise
 
 
 def run_id_of(job: Job) -> RunId:

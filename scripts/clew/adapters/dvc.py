@@ -214,7 +214,9 @@ class DvcStore(DataStore):
         from dvc.repo import Repo
 
         _silence()
-        return Repo(str(self._folder))
+        # DVC's databases on the side allow one writer; two clew at once need one each.
+        self._site = tempfile.TemporaryDirectory(prefix="clew-")
+        return Repo(str(self._folder), config={"core": {"site_cache_dir": self._site.name}})
 
 
 def _absolute(url: str, repo: Any) -> str:

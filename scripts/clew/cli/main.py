@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_failed(error, argv))
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # what follows is the clean-up, which must be whole
     raise KeyboardInterrupt
 
 
