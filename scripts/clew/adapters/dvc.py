@@ -8,11 +8,12 @@ import functools
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
+from clew.adapters.translation import translating
 from clew.errors import ClewError, ConfigError, OutsideError, Unverifiable
 from clew.identity import Pointer
 from clew.ports import DataFile, DataStore, Problem, RemoteConfig
@@ -21,29 +22,13 @@ READERS = 8  # threads; hashing releases the GIL
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the command line has words for these
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-def _translated(call: Callable[P, R]) -> Callable[P, R]:
-    @functools.wraps(call)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return call(*args, **kwargs)
-        except ClewError:
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise
-            raise _explained(error) from error
-
-    return wrapper
-
-
-def _explained(error: Exception) -> ClewError:
+def _explained(error: Exception, _store: DvcStore) -> ClewError | None:
     from dvc.config import ConfigError as DvcConfigError
     from dvc.exceptions import NotDvcRepoError
 
+    if isinstance(error, OSError) and error.errno in FULL:
+        return None
     if isinstance(error, NotDvcRepoError):
         return ConfigError("this is not a DVC repository", fix="Run `dvc init` and commit it.")
     said = str(error) or type(error).__name__
@@ -54,6 +39,9 @@ def _explained(error: Exception) -> ClewError:
     return OutsideError(f"DVC failed: {said}", fix="Running the same command again is safe.")
 
 
+translated = translating(_explained)
+
+
 class DvcStore(DataStore):
     """The DVC repository that holds pipeline.yaml's folder."""
 
@@ -61,7 +49,7 @@ class DvcStore(DataStore):
         self._folder = folder
         self._remote = remote
 
-    @_translated
+    @translated
     def remote(self) -> RemoteConfig:
         from dvc.fs import get_fs_config
 
@@ -80,12 +68,12 @@ class DvcStore(DataStore):
         url = options.pop("url")
         return RemoteConfig(name=name, url=_absolute(url, self._repo), options=options)
 
-    @_translated
+    @translated
     def verifies(self) -> bool:
         """Tell whether DVC checks what it pulls from the remote (`verify = true`)."""
         return bool(self._repo.config["remote"][self.remote().name].get("verify"))
 
-    @_translated
+    @translated
     def check_remote(self) -> None:
         """Raise OutsideError unless the remote can be listed."""
         try:
@@ -98,7 +86,7 @@ class DvcStore(DataStore):
                 fix="Check the network, its credentials and `dvc remote list`.",
             ) from error
 
-    @_translated
+    @translated
     def stale_stages(self, source: Path, stages: Sequence[str]) -> list[str]:
         """Return the stages that `dvc repro` of these would run, those before them included."""
         from dvc.repo import Repo
@@ -117,7 +105,7 @@ class DvcStore(DataStore):
                 plan = [stage for stage in plan_repro(graph, wanted) if stage.cmd]
                 return [stage.name for stage in plan if _is_stale(stage, graph.successors(stage))]
 
-    @_translated
+    @translated
     def problems(self, pointers: Sequence[Pointer]) -> list[Problem]:
         return [found for pointer in pointers for found in self._problems_of(pointer)]
 
@@ -142,7 +130,7 @@ class DvcStore(DataStore):
                 if reason
             ]
 
-    @_translated
+    @translated
     def push(self, pointers: Sequence[Pointer]) -> int:
         """Copy what the remote lacks from the cache, file by file.
 
@@ -176,7 +164,7 @@ class DvcStore(DataStore):
             )
         return len(lacking)
 
-    @_translated
+    @translated
     def in_cache(self, pointers: Sequence[Pointer]) -> bool:
         """Tell whether the local cache holds every object of the pointers."""
         for pointer in pointers:
@@ -191,7 +179,7 @@ class DvcStore(DataStore):
                     return False
         return True
 
-    @_translated
+    @translated
     def files(self, pointers: Sequence[Pointer]) -> list[DataFile]:
         """Return every file of the data version with its hash, from the cache or the remote."""
         found: list[DataFile] = []

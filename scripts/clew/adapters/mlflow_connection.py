@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import functools
 import http.client
 import logging
 import os
@@ -12,11 +11,12 @@ import sqlite3
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
+from clew.adapters.translation import translating
 from clew.errors import ClewError, OutsideError
 
 REACH_SECONDS = 10.0
@@ -34,28 +34,17 @@ LIMITS = {
 
 PASSWORD = re.compile(r"://[^/@\s]+@")
 
-P = ParamSpec("P")
-R = TypeVar("R")
+
+def _explained(error: Exception, owner: Any) -> ClewError:
+    uri = without_password(getattr(owner, "uri", ""))
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return OutsideError(
+        f"MLflow at {uri} failed: {without_password(said)}",
+        fix="Check that it is up and that you may write to it, then run again.",
+    )
 
 
-def translated(call: Callable[P, R]) -> Callable[P, R]:
-    """Turn whatever MLflow raises into an OutsideError that names the tracking URI."""
-
-    @functools.wraps(call)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return call(*args, **kwargs)
-        except ClewError:
-            raise
-        except Exception as error:
-            uri = without_password(getattr(args[0], "uri", ""))
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise OutsideError(
-                f"MLflow at {uri} failed: {without_password(said)}",
-                fix="Check that it is up and that you may write to it, then run again.",
-            ) from error
-
-    return wrapper
+translated = translating(_explained)
 
 
 def without_password(uri: str) -> str:
