@@ -1,8 +1,9 @@
 """YAML as DVC reads it (1.2: `1e-3` is a number, `yes` is a text), in bounded space.
 
-Built from libyaml's events, as pipeline.yaml is by a stricter reader (config/yaml_source.py) that knows each
-value's line and refuses aliases: libyaml's own composer recurses in C, so that a few hundred kilobytes of `[`
-crash the interpreter, keeps the last of two equal keys, and lets aliases grow without bound.
+Built from libyaml's events, as pipeline.yaml is by a stricter reader (config/yaml_source.py), which
+knows each value's line and refuses aliases. libyaml's own composer recurses in C, so that a few
+hundred kilobytes of `[` crash the interpreter, keeps the last of two equal keys, and lets aliases
+grow without bound.
 """
 
 from __future__ import annotations

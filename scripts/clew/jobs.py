@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 
 from clew.context import Context
 from clew.errors import JobFailed
 from clew.identity import RunId
-from clew.ports import Job, JobExists, JobSpec, JobStatus
+from clew.ports import Job, JobExists, JobSpec, JobStatus, Reporter
+
+PROGRESS = re.compile(r"clew: (?P<verb>\w+) (?P<done>\d+)/(?P<total>\d+) files")  # of job_entry.py
 
 
 def job_name(pipeline: str, step: str, key: str, attempt: int) -> str:
@@ -66,12 +69,19 @@ def _submitted(context: Context, step: str, spec: JobSpec) -> Job:
 def _wait(context: Context, step: str, name: str) -> Job:
     context.reporter.step(step, f"job {name}")
     try:
-        return context.executor.wait(name, context.reporter.line)
+        return context.executor.wait(name, lambda line: _show(context.reporter, line))
     except KeyboardInterrupt:
         stopped = context.executor.find(name)
         if stopped is not None and stopped.status is not JobStatus.IN_PROGRESS:
             _close(context, stopped)
         raise
+
+
+def _show(reporter: Reporter, line: str) -> None:
+    if match := PROGRESS.fullmatch(line):
+        reporter.progress(match["verb"], int(match["done"]), int(match["total"]))
+    else:
+        reporter.line(line)
 
 
 def run_id_of(job: Job) -> RunId:

@@ -23,6 +23,9 @@ class Reporter(Protocol):
     def line(self, text: str) -> None:
         """Show one line that a job printed."""
 
+    def progress(self, verb: str, done: int, total: int) -> None:
+        """Show how many of how many files were, say, pushed."""
+
 
 # --- Git -------------------------------------------------------------------------------------
 
@@ -168,10 +171,10 @@ class DataStore(Protocol):
     def in_cache(self, pointers: Sequence[Pointer]) -> bool:
         """Tell whether the local cache holds every object of the pointers."""
 
-    def push(self, pointers: Sequence[Pointer]) -> int:
+    def push(self, pointers: Sequence[Pointer], on_progress: Callable[[int, int], None]) -> int:
         """Copy what the remote lacks from the cache; return how many objects that were.
 
-        ConfigError names what the cache lacks.
+        `on_progress` is told how many are done of how many. ConfigError names what the cache lacks.
         """
 
     def files(self, pointers: Sequence[Pointer]) -> list[DataFile]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from clew.context import Context
@@ -88,7 +89,7 @@ def ensure_in_remote(context: Context, pointers: Sequence[Pointer]) -> int:
     if problems and all(problem.reason == "missing" for problem in problems):
         if context.store.in_cache(pointers):
             context.reporter.step("version", "pushing data that only the local cache has")
-            pushed = context.store.push(pointers)
+            pushed = context.store.push(pointers, partial(context.reporter.progress, "pushed"))
         problems = context.store.problems(pointers)
     if problems:
         raise _refusal(context, problems)

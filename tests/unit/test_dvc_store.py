@@ -274,12 +274,18 @@ def test_legacy_hashes_ignore_line_ends(top: Path, store: DvcStore) -> None:
 def test_push_copies_what_is_missing_also_below_a_listing_that_is_there(
     top: Path, store: DvcStore, data: Pointer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert store.push([data]) == 0
+    told: list[tuple[int, int]] = []
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    assert store.push([data], tell) == 0
     place(top, md5(b"beta\n")).unlink()
-    assert store.push([data]) == 1
+    assert store.push([data], tell) == 1
+    assert told[-1] == (1, 1)
     assert store.problems([data]) == []
     shutil.rmtree(top / "storage")
-    assert store.push([data, single(b"made\n", "made")]) == 5
+    assert store.push([data, single(b"made\n", "made")], tell) == 5
     assert store.problems([data]) == []
     assert capfd.readouterr().out == ""
 
@@ -292,7 +298,7 @@ def test_push_refuses_what_the_cache_does_not_hold(
     cached = place(top, md5(b"beta\n"), CACHE)
     cached.unlink() if bad is None else cached.write_bytes(bad)
     with pytest.raises(ConfigError, match=md5(b"beta\n")):
-        store.push([data])
+        store.push([data], print)
     assert not place(top, md5(b"beta\n")).exists()
 
 

@@ -8,7 +8,7 @@ import functools
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -131,17 +131,18 @@ class DvcStore(DataStore):
             ]
 
     @translated
-    def push(self, pointers: Sequence[Pointer]) -> int:
+    def push(self, pointers: Sequence[Pointer], on_progress: Callable[[int, int], None]) -> int:
         """Copy what the remote lacks from the cache, file by file.
 
         `dvc push` takes a directory for complete when its listing is there, and goes by an index
         of what the remote once had.
         """
-        return sum(self._push(pointer) for pointer in pointers)
+        return sum(self._push(pointer, on_progress) for pointer in pointers)
 
-    def _push(self, pointer: Pointer) -> int:
+    def _push(self, pointer: Pointer, on_progress: Callable[[int, int], None]) -> int:
         from dvc_data.hashfile.hash_info import HashInfo
         from dvc_data.hashfile.transfer import transfer
+        from fsspec import Callback
 
         cache, odb = self._cache(pointer.hash), self._odb(pointer.hash)
         oids = [pointer.md5]
@@ -156,7 +157,8 @@ class DvcStore(DataStore):
                     fix="Run `dvc push` where the data was created.",
                 )
         objects = [HashInfo(pointer.hash, oid) for oid in lacking]
-        result = transfer(cache, odb, objects, cache_odb=cache)
+        hooks = {"progress": lambda size, value, **_: on_progress(value, size or len(lacking))}
+        result = transfer(cache, odb, objects, cache_odb=cache, callback=Callback(hooks=hooks))
         if result.failed:
             raise OutsideError(
                 f"{len(result.failed)} objects could not be pushed to {self.remote().url}",

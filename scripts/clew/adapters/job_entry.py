@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +132,24 @@ def pull(repo: Any, spec: dict[str, Any]) -> None:
 
     remote = spec["remote"]
     say(f"pulling {', '.join(paths)} from {remote['url']}")
+    outs = [out for path in paths for out in tracked(repo, path)]
     if repo.cloud.get_remote_odb(remote["name"]).fs.protocol == "local":
         # DVC deletes a corrupt object from a local remote as it reads it, so look first.
-        refuse(bad_objects(repo, paths, remote["name"], cached=False), remote["url"])
+        refuse(bad_objects(repo, outs, remote["name"], cached=False), remote["url"])
+    total = sum(out.meta.nfiles or 1 for out in outs)
+    cache = repo.cache.local.path
     try:
-        repo.pull(paths, remote=remote["name"], force=True)
+        with counting("pulled", total, lambda: sum(len(row[2]) for row in os.walk(cache))):
+            repo.pull(paths, remote=remote["name"], force=True)
     except DvcException:
-        refuse(bad_objects(repo, paths, remote["name"], cached=True), remote["url"])
+        refuse(bad_objects(repo, outs, remote["name"], cached=True), remote["url"])
         raise
+
+
+def tracked(repo: Any, path: str) -> list[Any]:
+    """Return DVC's outputs of a path, relative to the current folder."""
+    found: list[Any] = repo.find_outs_by_path(str(Path(path).resolve()), strict=False)
+    return found
 
 
 def tracked_inputs(repo: Any, spec: dict[str, Any]) -> list[str]:
@@ -162,18 +172,17 @@ def tracked_inputs(repo: Any, spec: dict[str, Any]) -> list[str]:
     return sorted({path for path in found if path not in spec["pull"]})
 
 
-def bad_objects(repo: Any, paths: Iterable[str], remote: str, *, cached: bool) -> list[str]:
+def bad_objects(repo: Any, outs: Iterable[Any], remote: str, *, cached: bool) -> list[str]:
     """Return which objects the remote lacks or holds with other bytes; `cached` ones are fine."""
     bad: list[str] = []
-    for path in paths:
-        for out in repo.find_outs_by_path(str(Path(path).resolve()), strict=False):
-            odb = repo.cloud.get_remote_odb(remote, hash_name=out.hash_name)
-            rows = [(str(out), out.hash_info.value)]
-            if out.hash_info.isdir and not problem(odb, rows[0][1]):
-                rows = [(f"{out}/{name}", oid) for name, oid in listing(odb, out.hash_info)]
-            wanted = [row for row in rows if not (cached and out.cache.exists(row[1]))]
-            reasons = ((name, oid, problem(odb, oid)) for name, oid in wanted)
-            bad += [f"{name} is {reason} ({oid})" for name, oid, reason in reasons if reason]
+    for out in outs:
+        odb = repo.cloud.get_remote_odb(remote, hash_name=out.hash_name)
+        rows = [(str(out), out.hash_info.value)]
+        if out.hash_info.isdir and not problem(odb, rows[0][1]):
+            rows = [(f"{out}/{name}", oid) for name, oid in listing(odb, out.hash_info)]
+        wanted = [row for row in rows if not (cached and out.cache.exists(row[1]))]
+        reasons = ((name, oid, problem(odb, oid)) for name, oid in wanted)
+        bad += [f"{name} is {reason} ({oid})" for name, oid, reason in reasons if reason]
     return bad
 
 
@@ -221,23 +230,81 @@ def was_run(stage: Any) -> bool:
 
 def push(repo: Any, spec: dict[str, Any]) -> dict[str, int]:
     """Push the outputs; count the files whose bytes the remote did not have and those it had."""
+    remote = spec["remote"]
+    say(f"pushing {', '.join(spec['push'])} to {remote['url']}")
     new = total = 0
-    for path in spec["push"]:
-        (out,) = repo.find_outs_by_path(str(Path(path).resolve()))
-        odb = repo.cloud.get_remote_odb(spec["remote"]["name"], hash_name=out.hash_name)
+    for out in (out for path in spec["push"] for out in tracked(repo, path)):
+        odb = repo.cloud.get_remote_odb(remote["name"], hash_name=out.hash_name)
         files = file_hashes(out)
         total += len(files)
-        paths = [odb.oid_to_path(oid) for oid in files]
-        new += sum(not there for there in odb.fs.exists(paths))
-    say(f"pushing {', '.join(spec['push'])} to {spec['remote']['url']}")
-    repo.push(spec["push"], remote=spec["remote"]["name"])
+        there = odb.fs.exists([odb.oid_to_path(oid) for oid in files])
+        new += there.count(False)
+        upload(out, odb)
     return {"pushed": new, "reused": total - new}
+
+
+def upload(out: Any, odb: Any) -> None:
+    """Copy what the remote lacks of an output, a directory's listing last.
+
+    `dvc push` takes a directory for complete when its listing is there.
+    """
+    from dvc_data.hashfile.transfer import transfer
+    from fsspec import Callback
+
+    said = Progress("pushed")
+    callback = Callback(hooks={"say": lambda size, value, **_: said.at(value, size or 0)})
+    result = transfer(
+        out.cache, odb, [out.hash_info], cache_odb=out.cache, shallow=False, callback=callback
+    )
+    if result.failed:
+        raise JobError(f"{len(result.failed)} files could not be pushed; run the same again")
 
 
 def file_hashes(out: Any) -> list[str]:
     if out.hash_info.isdir:
         return [hash_info.value for _, _, hash_info in out.get_obj()]
     return [out.hash_info.value]
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+class Progress:
+    """Says how many files are done of how many: once a second and once a hundredth at most.
+
+    What is over within the first second is not worth a word; else the end is told too.
+    """
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+        self._said = 0
+        self._next = time.monotonic() + 1
+
+    def at(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        is_due = now >= self._next and (done - self._said) * 100 >= total
+        if is_due or (self._said and done == total):
+            self._next, self._said = now + 1, done
+            say(f"{self._verb} {done}/{total} files")
+
+
+@contextlib.contextmanager
+def counting(verb: str, total: int, count: Callable[[], int]) -> Iterator[None]:
+    """Tell the progress of something that doesn't tell it itself."""
+    over = threading.Event()
+
+    def watch() -> None:
+        said = Progress(verb)
+        while not over.wait(1):
+            said.at(min(count(), total), total)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 # --- results -------------------------------------------------------------------------------------

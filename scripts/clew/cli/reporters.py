@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 from clew.ports import Reporter
 
+PROGRESS_SECONDS = 10.0  # between two lines of progress where they stay
+
 
 class PlainReporter(Reporter):
     """One timestamped line on standard error for each thing that happens."""
+
+    def __init__(self) -> None:
+        self._quiet_until = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -29,6 +35,12 @@ class PlainReporter(Reporter):
     def line(self, text: str) -> None:
         self._write(f"{'':<9} | {text}")
 
+    def progress(self, verb: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now >= self._quiet_until or done == total:
+            self._quiet_until = now + PROGRESS_SECONDS
+            self._write(f"{'':<9} {verb} {done:,} of {total:,} files")
+
     def _write(self, text: str) -> None:
         now = datetime.now(UTC).strftime("%H:%M:%SZ")
         sys.stderr.write(f"{now} {text}\n")
@@ -36,16 +48,23 @@ class PlainReporter(Reporter):
 
 
 class TerminalReporter(PlainReporter):
-    """The same lines without times, above a spinner that shows the present step and its age."""
+    """The same lines without times, above a bar that shows the present step and its age."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+        super().__init__()
         self._console = Console(stderr=True, highlight=False)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=self._console, transient=True)
-        self._task = self._progress.add_task("starting")
+        self._progress = Progress(
+            BarColumn(24),  # pulses while there is nothing to count
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._step = self._progress.add_task("starting", total=None)
+        self._transfer = self._progress.add_task("", visible=False)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -62,13 +81,23 @@ class TerminalReporter(PlainReporter):
     def step(self, name: str, message: str) -> None:
         from rich.markup import escape
 
-        self._progress.reset(self._task, description=f"{name}: {escape(message)}")
-        self._console.print(f"[bold]{name:<9}[/] {escape(message)}")
+        shown = f"[bold]{name:<9}[/] {escape(message)}"
+        self._progress.reset(self._step, description=shown)
+        self._progress.update(self._transfer, visible=False)
+        self._console.print(shown, soft_wrap=True)
 
     def line(self, text: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text(f"          | {text}", style="dim"))
+        self._progress.update(self._transfer, visible=False)
+        self._console.print(Text(f"          | {text}", style="dim"), soft_wrap=True)
+
+    def progress(self, verb: str, done: int, total: int) -> None:
+        words = f"{verb} {done:,} of {total:,} files"
+        if not self._progress.tasks[self._transfer].visible:
+            self._progress.reset(self._transfer, total=total)
+        shown = done < total
+        self._progress.update(self._transfer, completed=done, description=words, visible=shown)
 
 
 def reporter() -> PlainReporter:
