@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/amazon-sagemaker-toolkits.html
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class JobError(Exception):
 
 
 def main() -> int:
+    gc.set_threshold(100_000)  # the imports of DVC are no garbage
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     if LIFELINE in os.environ:
         hold(int(os.environ.pop(LIFELINE)))
@@ -136,10 +138,8 @@ def pull(repo: Any, spec: dict[str, Any]) -> None:
     if repo.cloud.get_remote_odb(remote["name"]).fs.protocol == "local":
         # DVC deletes a corrupt object from a local remote as it reads it, so look first.
         refuse(bad_objects(repo, outs, remote["name"], cached=False), remote["url"])
-    total = sum(out.meta.nfiles or 1 for out in outs)
-    cache = repo.cache.local.path
     try:
-        with counting("pulled", total, lambda: sum(len(row[2]) for row in os.walk(cache))):
+        with counting(outs, repo.cache.local.path):
             repo.pull(paths, remote=remote["name"], force=True)
     except DvcException:
         refuse(bad_objects(repo, outs, remote["name"], cached=True), remote["url"])
@@ -244,10 +244,7 @@ def push(repo: Any, spec: dict[str, Any]) -> dict[str, int]:
 
 
 def upload(out: Any, odb: Any) -> None:
-    """Copy what the remote lacks of an output, a directory's listing last.
-
-    `dvc push` takes a directory for complete when its listing is there.
-    """
+    """Copy the files that the remote lacks; `dvc push` goes by the listing being there."""
     from dvc_data.hashfile.transfer import transfer
     from fsspec import Callback
 
@@ -289,14 +286,16 @@ class Progress:
 
 
 @contextlib.contextmanager
-def counting(verb: str, total: int, count: Callable[[], int]) -> Iterator[None]:
-    """Tell the progress of something that doesn't tell it itself."""
+def counting(outs: Iterable[Any], cache: str) -> Iterator[None]:
+    """Tell a pull's progress by the files in the cache: DVC shows its own to terminals only."""
+    total = sum(out.meta.nfiles or 1 for out in outs)
     over = threading.Event()
 
     def watch() -> None:
-        said = Progress(verb)
+        said = Progress("pulled")
         while not over.wait(1):
-            said.at(min(count(), total), total)
+            found = sum(len(files) for _, _, files in os.walk(cache))
+            said.at(min(found, total), total)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
