@@ -11,6 +11,7 @@ from pathlib import Path
 from clew.context import Context
 from clew.errors import ConfigError
 from clew.identity import CommitSha
+from clew.inputs import touches
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_POINTER_BYTES = 1024  # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
@@ -40,7 +41,7 @@ def _refuse_gaps(context: Context, commit: CommitSha, path: Path, needed: set[st
     with tarfile.open(path) as archive:
         members = {member.name.rstrip("/"): member for member in archive}
         for entry in context.project.repository.entries(commit):
-            if not any(_touches(entry.path, item) for item in needed):
+            if not any(touches(entry.path, item) for item in needed):
                 continue
             if entry.kind == "commit":
                 _refuse(entry.path, "is a submodule", "Copy its files into this repository.")
@@ -51,10 +52,6 @@ def _refuse_gaps(context: Context, commit: CommitSha, path: Path, needed: set[st
                 file = archive.extractfile(member)
                 if file is not None and file.read(len(LFS_HEADER)) == LFS_HEADER:
                     _refuse(entry.path, "is kept in Git LFS", "Track it with `dvc add` instead.")
-
-
-def _touches(path: str, needed: str) -> bool:
-    return path == needed or path.startswith(f"{needed}/") or needed.startswith(f"{path}/")
 
 
 def _refuse(path: str, why: str, fix: str) -> None:

@@ -160,6 +160,23 @@ def _from_dvc_file(output: str, text: bytes) -> Pointer:
     raise ConfigError(f"{source} tracks something else than {output}", fix="Run `dvc add` again.")
 
 
+def added(path: str, text: bytes) -> Pointer | None:
+    """Return the pointer in a *.dvc file; None when DVC brings the content from elsewhere.
+
+    `dvc import` leaves it in the other repository, a cloud-versioned remote under its own names.
+    """
+    document = load(text, f"{path}.dvc")
+    deps, outs = _rows(document, "deps"), _rows(document, "outs")
+    if any("repo" in dep for dep in deps) or not all("md5" in out for out in outs):
+        return None
+    return _from_dvc_file(path, text)
+
+
+def _rows(document: Any, key: str) -> list[dict[str, Any]]:
+    rows = document.get(key) if isinstance(document, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
 def _from_lock(output: str, files: Mapping[str, bytes | None]) -> Pointer:
     owner, lock = definitions(files[DEFINITIONS]).owner(output), files[LOCK]
     if owner is None:

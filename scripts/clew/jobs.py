@@ -11,7 +11,7 @@ from clew.errors import JobFailed
 from clew.identity import RunId
 from clew.ports import Job, JobExists, JobSpec, JobStatus, Reporter
 
-PROGRESS = re.compile(r"clew: (?P<verb>\w+) (?P<done>\d+)/(?P<total>\d+) files")  # of job_entry.py
+PROGRESS = re.compile(r"clew: (?P<verb>\w+) (?P<done>\d+)/(?P<total>\d+) files")  # clew.container
 
 
 def job_name(pipeline: str, step: str, key: str, attempt: int) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from clew.bundle import bundle
 from clew.context import Context
+from clew.inputs import inputs_of
 from clew.mlflow_runs import finished_training
-from clew.preflight import inputs_of, preflight
+from clew.preflight import preflight
 from clew.process import stale_stages
 from clew.request import RunRequest
 from clew.version import resolve_request

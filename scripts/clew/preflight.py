@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from collections.abc import Iterator, Sequence
 
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, NoPointer, definitions
 from clew.errors import ConfigError
 from clew.identity import CommitSha
+from clew.inputs import deps_of
 from clew.request import RunRequest
 from clew.resolve import pointers_at
 
@@ -31,29 +31,13 @@ def preflight(context: Context, request: RunRequest) -> None:
         _refuse_dirty(context, request.commit, stages)
 
 
-def inputs_of(context: Context, commit: CommitSha, names: Sequence[str]) -> list[str]:
-    """Return the paths that a job needs in its bundle to run these stages."""
-    stages = definitions(context.read(commit, DEFINITIONS)[0])
-    deps = {dep for name in names for dep in _deps(stages, name)}
-    fixed = (DEFINITIONS, LOCK, "params.yaml", *context.pipeline.code.paths)
-    return sorted({*fixed, *deps})
-
-
-def _deps(stages: Definitions, name: str) -> Iterator[str]:
-    stage = stages.stage(name)
-    for item in stage.body.get("deps") or ():
-        path = next(iter(item)) if isinstance(item, dict) else str(item)
-        if "://" not in path and "${" not in path:
-            yield stage.place(path)
-
-
 def _refuse_unlisted_inputs(context: Context, commit: CommitSha, stages: Definitions) -> None:
     """Refuse what training reads and no fingerprint covers: a change of it would go unseen."""
     pipeline = context.pipeline
     made = {o.path for name in pipeline.train.stages for o in stages.stage(name).outs()}
     covered = made | set(pipeline.data.outputs) | set(pipeline.code.paths) | {"params.yaml"}
     for name in pipeline.train.stages:
-        for dep in _deps(stages, name):
+        for dep in deps_of(stages.stage(name)):
             if any(dep == path or dep.startswith(f"{path}/") for path in covered):
                 continue
             tracked = context.read(commit, f"{dep}.dvc") != [None] or stages.owner(dep) is not None
@@ -74,7 +58,7 @@ def _refuse_dirty(context: Context, commit: CommitSha, stages: Definitions) -> N
     read |= {*pipeline.code.paths, *(f"{path}.dvc" for path in pipeline.data.outputs)}
     read |= {pipeline.code.lock} if pipeline.code.lock else set()
     for name in (*pipeline.data.stages, *pipeline.train.stages):
-        read |= {path for dep in _deps(stages, name) for path in (dep, f"{dep}.dvc")}
+        read |= {path for dep in deps_of(stages.stage(name)) for path in (dep, f"{dep}.dvc")}
     paths = {context.project.path(path) for path in read} | {DVC_CONFIG}
     changed = repository.dirty(sorted(paths))
     if changed:

@@ -14,9 +14,10 @@ from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, pointers_in
 from clew.errors import ConfigError, JobFailed
 from clew.identity import CommitSha, RunId, digest
+from clew.inputs import added_inputs, inputs_of
 from clew.jobs import run_id_of, run_job
 from clew.ports import Job, JobSpec
-from clew.preflight import inputs_of
+from clew.remote_data import ensure_in_remote
 from clew.request import RunRequest
 
 
@@ -50,6 +51,7 @@ def process(context: Context, request: RunRequest) -> Processed:
             f"dvc.lock is older than the inputs of {', '.join(stale)}",
             fix="Leave out --no-process, or run `dvc repro` and `dvc push`, and commit dvc.lock.",
         )
+    ensure_in_remote(context, "process", added_inputs(context, request.commit, stages))
     return _run(context, request, source, stale)
 
 
@@ -111,7 +113,10 @@ def _spec(
 def _lock_of(job: Job) -> bytes:
     if job.output is None:
         raise JobFailed(f"the processing job {job.name} left no output")
-    return (job.output / "output/data/dvc.lock").read_bytes()
+    lock = job.output / "output/data/dvc.lock"
+    if not lock.exists():
+        raise JobFailed(f"the processing job {job.name} left no dvc.lock")
+    return lock.read_bytes()
 
 
 def _is_in_remote(context: Context, request: RunRequest, job: Job) -> bool:

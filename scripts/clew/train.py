@@ -12,11 +12,11 @@ from clew.bundle import Bundle, bundle
 from clew.context import Context
 from clew.errors import JobFailed
 from clew.identity import RunId
+from clew.inputs import inputs_of
 from clew.jobs import run_id_of, run_job
 from clew.metrics import read_metrics
 from clew.mlflow_runs import COMPLETED, TRAIN, claim, finished_training
 from clew.ports import Job, JobSpec
-from clew.preflight import inputs_of
 from clew.request import RunRequest
 from clew.resolve import Resolution
 

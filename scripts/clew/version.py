@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from clew.context import Context
-from clew.errors import Unverifiable
-from clew.identity import CommitSha, Pointer
+from clew.identity import CommitSha
 from clew.mlflow_runs import finished_training
-from clew.ports import Advance, Problem
+from clew.ports import Advance
 from clew.process import Processed
+from clew.remote_data import ensure_in_remote
 from clew.request import RunRequest
 from clew.resolve import Resolution, resolve
-
-SHOWN_PROBLEMS = 5
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ def version(context: Context, request: RunRequest, processed: Processed) -> Vers
     resolution = resolve_request(context, request, _carrier(context, request, processed))
     pushed = 0
     if not resolution.tagged or finished_training(context, resolution) is None:
-        pushed = ensure_in_remote(context, resolution.outputs)
+        pushed = ensure_in_remote(context, "version", resolution.outputs)
     if request.dirty:
         return Versioned(resolution, created=False, published=False, pushed=pushed)
     repository = context.project.repository
@@ -80,36 +76,6 @@ def _carrier(context: Context, request: RunRequest, processed: Processed) -> Com
     fingerprint = resolve_request(context, request, draft).run_fingerprint
     message = f"Process {', '.join(processed.stale)}\n\nClew-Run: {fingerprint}\n"
     return context.project.repository.commit_file(commit, path, processed.lock, message)
-
-
-def ensure_in_remote(context: Context, pointers: Sequence[Pointer]) -> int:
-    """Push what only the local cache has; Unverifiable when bytes are missing or wrong."""
-    problems = context.store.problems(pointers)
-    pushed = 0
-    if problems and all(problem.reason == "missing" for problem in problems):
-        if context.store.in_cache(pointers):
-            context.reporter.step("version", "pushing data that only the local cache has")
-            pushed = context.store.push(pointers, partial(context.reporter.progress, "pushed"))
-        problems = context.store.problems(pointers)
-    if problems:
-        raise _refusal(context, problems)
-    return pushed
-
-
-def _refusal(context: Context, problems: Sequence[Problem]) -> Unverifiable:
-    remote = context.store.remote()
-    shown = ", ".join(f"{p.path} ({p.reason})" for p in problems[:SHOWN_PROBLEMS])
-    more = f" and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
-    if all(problem.reason == "missing" for problem in problems):
-        return Unverifiable(
-            f"data is in neither the cache nor the remote '{remote.name}': {shown}{more}",
-            fix="Run `dvc push` where it was created, or `clew process --force` to make it again.",
-        )
-    return Unverifiable(
-        f"the remote '{remote.name}' ({remote.url}) holds other bytes than Git says: {shown}{more}",
-        fix="Restore these objects from a backup, or delete them there and run `dvc push` "
-        "where the data was created.",
-    )
 
 
 def show_on_branch(context: Context, request: RunRequest, versioned: Versioned) -> Advance | None:

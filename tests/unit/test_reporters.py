@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 
 import pytest
 
-from clew.adapters import job_entry
 from clew.cli.reporters import PlainReporter, TerminalReporter
+from clew.container.messages import Progress
 from clew.jobs import PROGRESS
 
 
-def test_plain_lines_have_the_time_and_come_seldom(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_lines_have_the_time_and_come_seldom(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count(0, 0.1)
+    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
     with PlainReporter() as reporter:
         reporter.step("train", "job one")
+        for done in range(10):
+            reporter.progress("pushed", done, 9)  # over within a second
         for done in range(1, 101):
             reporter.progress("pulled", done * 1000, 100_000)
         reporter.line("epoch 1")
@@ -22,7 +29,7 @@ def test_plain_lines_have_the_time_and_come_seldom(capsys: pytest.CaptureFixture
     assert all(re.match(r"\d\d:\d\d:\d\dZ ", line) for line in lines)
     assert [line.split(maxsplit=1)[1].strip() for line in lines] == [
         "train     job one",
-        "pulled 1,000 of 100,000 files",
+        "pulled 11,000 of 100,000 files",
         "pulled 100,000 of 100,000 files",
         "| epoch 1",
     ]
@@ -50,7 +57,7 @@ def test_a_job_tells_its_progress_as_it_is_understood(
 ) -> None:
     clock = iter([0.0, 0.5, 1.5, 1.6, 3.0, 4.5, 4.6])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    progress = job_entry.Progress("pushed")
+    progress = Progress("pushed")
     for done in (10, 20, 30, 31, 500, 2000):  # too soon, said, too soon, too little, said, said
         progress.at(done, 2000)
     lines = capsys.readouterr().out.splitlines()

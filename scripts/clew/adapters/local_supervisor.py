@@ -22,10 +22,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from clew.adapters.job_entry import FAILED, LIFELINE, adopt_orphans, descendants, send
+from clew.adapters.job_code import job_code
+from clew.container.messages import FAILED
+from clew.container.processes import LIFELINE, adopt_orphans, descendants, send
 
 TERMINATION_SECONDS = 5.0  # between SIGTERM and SIGKILL; SageMaker gives 120
 REASON_CHARACTERS = 1024  # SageMaker's limit
+CODE = "job.pyz"
 LOG_TAIL = 65_536  # bytes in which the stage's last line is looked for
 
 
@@ -114,14 +117,14 @@ def unpack(bundle: Path, sha256: str, target: Path) -> None:
 
 @contextlib.contextmanager
 def running(cwd: Path, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run job_entry.py; whatever happens, no process of the job is left afterwards."""
-    entry = Path(__file__).with_name("job_entry.py")
+    """Run the job's code; whatever happens, no process of the job is left afterwards."""
+    code = cwd.parent / CODE
+    code.write_bytes(job_code())
     lifeline, mine = os.pipe()
     try:
         with log.open("ab", buffering=0) as output:
             process = subprocess.Popen(
-                # -P: the folder of job_entry.py has a dvc.py and a mlflow.py of its own
-                [sys.executable, "-P", str(entry)],
+                [sys.executable, str(code)],
                 cwd=cwd,
                 env={**environment, LIFELINE: str(lifeline)},
                 stdin=subprocess.DEVNULL,
@@ -203,7 +206,7 @@ def job_environment(
 def sagemaker_variables(
     base: Path, spec: dict[str, Any], channels: dict[str, dict[str, str]]
 ) -> dict[str, str]:
-    """Return what SageMaker's training toolkit sets; job_entry.py adds SM_CHANNEL_<NAME>."""
+    """Return what SageMaker's training toolkit sets; clew.container adds SM_CHANNEL_<NAME>."""
     hyperparameters = {name: _decoded(text) for name, text in spec["hyperparameters"].items()}
     return {
         "SAGEMAKER_BASE_DIR": str(base),
@@ -252,7 +255,7 @@ def failure_reason(base: Path, log: Path, code: int) -> str:
 
 
 def last_line(log: Path) -> str:
-    """Return the last line before job_entry.py said that it failed."""
+    """Return the last line before the job said that it failed."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - LOG_TAIL))
         text = file.read().decode(errors="replace")
@@ -265,6 +268,7 @@ def conclude(folder: Path, **status: Any) -> None:
     """Remove the job's copies of code and data and write the last status; results and log stay."""
     for name in ("code", "tmp", "home"):
         shutil.rmtree(folder / "ml" / name, ignore_errors=True)
+    (folder / "ml" / CODE).unlink(missing_ok=True)
     write_status(folder, **status, ended=time.time())
 
 

@@ -17,7 +17,9 @@ class PlainReporter(Reporter):
     """One timestamped line on standard error for each thing that happens."""
 
     def __init__(self) -> None:
-        self._quiet_until = 0.0
+        self._transfer = ("", 0)
+        self._due = 0.0
+        self._told = False
 
     def __enter__(self) -> Self:
         return self
@@ -37,8 +39,10 @@ class PlainReporter(Reporter):
 
     def progress(self, verb: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if now >= self._quiet_until or done == total:
-            self._quiet_until = now + PROGRESS_SECONDS
+        if (verb, total) != self._transfer:
+            self._transfer, self._due, self._told = (verb, total), now + 1, False
+        if now >= self._due or (self._told and done == total):
+            self._due, self._told = now + PROGRESS_SECONDS, True
             self._write(f"{'':<9} {verb} {done:,} of {total:,} files")
 
     def _write(self, text: str) -> None:
@@ -64,7 +68,7 @@ class TerminalReporter(PlainReporter):
             transient=True,
         )
         self._step = self._progress.add_task("starting", total=None)
-        self._transfer = self._progress.add_task("", visible=False)
+        self._counted = self._progress.add_task("", visible=False)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -83,21 +87,21 @@ class TerminalReporter(PlainReporter):
 
         shown = f"[bold]{name:<9}[/] {escape(message)}"
         self._progress.reset(self._step, description=shown)
-        self._progress.update(self._transfer, visible=False)
+        self._progress.update(self._counted, visible=False)
         self._console.print(shown, soft_wrap=True)
 
     def line(self, text: str) -> None:
         from rich.text import Text
 
-        self._progress.update(self._transfer, visible=False)
+        self._progress.update(self._counted, visible=False)
         self._console.print(Text(f"          | {text}", style="dim"), soft_wrap=True)
 
     def progress(self, verb: str, done: int, total: int) -> None:
         words = f"{verb} {done:,} of {total:,} files"
-        if not self._progress.tasks[self._transfer].visible:
-            self._progress.reset(self._transfer, total=total)
+        if not self._progress.tasks[self._counted].visible:
+            self._progress.reset(self._counted, total=total)
         shown = done < total
-        self._progress.update(self._transfer, completed=done, description=words, visible=shown)
+        self._progress.update(self._counted, completed=done, description=words, visible=shown)
 
 
 def reporter() -> PlainReporter:

@@ -1,0 +1,98 @@
+"""The whole job, from the specification in the hyperparameters to the results."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from clew.container.data import pull, push
+from clew.container.messages import FAILED, is_told, reason, say
+from clew.container.processes import LIFELINE, hold
+from clew.container.workspace import configure_dvc, find_dvc_folder, override_params
+
+
+def main() -> int:
+    gc.set_threshold(100_000)  # the imports of DVC are no garbage
+    base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+    if LIFELINE in os.environ:
+        hold(int(os.environ.pop(LIFELINE)))
+    try:
+        spec = json.loads((base / "input/config/hyperparameters.json").read_text())["clew_job"]
+        run(json.loads(spec), base)
+    except Exception as error:
+        say(FAILED)
+        if not is_told(error):
+            traceback.print_exc()
+        failure = base / "output/failure"
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        failure.write_text(reason(error))
+        return 1
+    return 0
+
+
+def run(spec: dict[str, Any], base: Path) -> None:
+    """Do the whole job in the unpacked bundle under `base`/code."""
+    root = base / "code"
+    os.chdir(root / spec["workdir"])
+    configure_dvc(find_dvc_folder(root), spec["remote"])
+    override_params(spec["params"])
+    for name, path in spec["channels"].items():
+        os.environ[f"SM_CHANNEL_{name.upper()}"] = str(Path(path).resolve())
+    if spec["model"]:
+        os.environ["SM_MODEL_DIR"] = str(Path(spec["model"]).resolve())
+    from dvc.repo import Repo
+
+    with Repo(".") as repo:
+        pull(repo, spec)
+        reproduce(repo, spec)
+        result = push(repo, spec) if spec["push"] else {}
+    hand_back(spec, base, result)
+
+
+def reproduce(repo: Any, spec: dict[str, Any]) -> None:
+    force = spec["force"]
+    stages = [stage for name in spec["stages"] for stage in repo.stage.collect(name)]
+    repo.reproduce(
+        spec["stages"],
+        force=force,
+        single_item=force,
+        pull=not force,
+        run_cache=False,
+        # DVC takes a stage that never ran for unchanged when it may lack its outputs.
+        allow_missing=not force and all(map(was_run, stages)),
+    )
+
+
+def was_run(stage: Any) -> bool:
+    """Tell whether dvc.lock knows the stage."""
+    return any(item.hash_info for item in (*stage.deps, *stage.outs))
+
+
+def hand_back(spec: dict[str, Any], base: Path, result: dict[str, int]) -> None:
+    """Copy the model, the collected files and dvc.lock to where the executor looks for them."""
+    output = base / "output/data"
+    for path in (*spec["collect"], "dvc.lock"):
+        copy(Path(path), output / path)
+    if spec["model"]:
+        copy(Path(spec["model"]), base / "model")
+    (output / "clew-result.json").write_text(json.dumps(result))
+
+
+def copy(source: Path, target: Path) -> None:
+    if not source.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(source, target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""What stages read: files of the commit, and files that DVC tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from clew.context import Context
+from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, Stage, added, definitions
+from clew.identity import CommitSha, Pointer
+
+
+def inputs_of(context: Context, commit: CommitSha, names: Sequence[str]) -> list[str]:
+    """Return the paths that a job needs in its bundle to run these stages."""
+    stages = definitions(context.read(commit, DEFINITIONS)[0])
+    fixed = (DEFINITIONS, LOCK, "params.yaml", *context.pipeline.code.paths)
+    return sorted({*fixed, *_all_deps(stages, names)})
+
+
+def added_inputs(context: Context, commit: CommitSha, names: Sequence[str]) -> list[Pointer]:
+    """Return the pointers of what these stages read and `dvc add` put under DVC's control."""
+    stages = definitions(context.read(commit, DEFINITIONS)[0])
+    deps = _all_deps(stages, names)
+    prefix = f"{context.project.folder}/" if context.project.folder else ""
+    files = [
+        entry.path.removeprefix(prefix)
+        for entry in context.project.repository.entries(commit)
+        if entry.path.startswith(prefix) and entry.path.endswith(".dvc")
+    ]
+    wanted = [f for f in files if any(touches(f.removesuffix(".dvc"), dep) for dep in deps)]
+    found = zip(wanted, context.read(commit, *wanted), strict=True) if wanted else ()
+    pointers = (added(file.removesuffix(".dvc"), text) for file, text in found if text)
+    return [pointer for pointer in pointers if pointer is not None]
+
+
+def touches(path: str, needed: str) -> bool:
+    """Tell whether one of two paths is the other or lies within it."""
+    return path == needed or path.startswith(f"{needed}/") or needed.startswith(f"{path}/")
+
+
+def deps_of(stage: Stage) -> Iterator[str]:
+    """Yield the paths that a stage reads, relative to dvc.yaml; templates are left out."""
+    for item in stage.body.get("deps") or ():
+        path = next(iter(item)) if isinstance(item, dict) else str(item)
+        if "://" not in path and "${" not in path:
+            yield stage.place(path)
+
+
+def _all_deps(stages: Definitions, names: Sequence[str]) -> set[str]:
+    """Return the deps of these stages and of those before them, which `dvc repro` runs too."""
+    todo = [stages.stage(name) for name in names]
+    seen: dict[str, Stage] = {}
+    while todo:
+        stage = todo.pop()
+        if stage.name not in seen:
+            seen[stage.name] = stage
+            todo += [owner[0] for dep in deps_of(stage) if (owner := stages.owner(dep))]
+    return {dep for stage in seen.values() for dep in deps_of(stage)}
