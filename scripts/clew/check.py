@@ -45,7 +45,7 @@ def _preflight(context: Context, request: RunRequest) -> str:
 
 def _remote(context: Context) -> str:
     context.store.check_remote()
-    return context.store.remote().url
+    return context.store.remote().shown_url
 
 
 def _verify(context: Context) -> str:

@@ -10,6 +10,7 @@ from clew.context import Context
 from clew.errors import JobFailed
 from clew.identity import RunId
 from clew.ports import Job, JobExists, JobSpec, JobStatus, Reporter
+from clew.redaction import without_credentials
 
 PROGRESS = re.compile(r"clew: (?P<verb>\w+) (?P<done>\d+)/(?P<total>\d+) files")  # clew.container
 
@@ -81,7 +82,7 @@ def _show(reporter: Reporter, line: str) -> None:
     if match := PROGRESS.fullmatch(line):
         reporter.progress(match["verb"], int(match["done"]), int(match["total"]))
     else:
-        reporter.line(line)
+        reporter.line(without_credentials(line))
 
 
 def run_id_of(job: Job) -> RunId:

@@ -24,7 +24,7 @@ def run_params(context: Context, resolution: Resolution) -> dict[str, str]:
     return {
         **chain(resolution),
         "dvc_repo_url": repository_url(context),
-        "dvc_remote_url": context.store.remote().url,
+        "dvc_remote_url": context.store.remote().shown_url,
         **{key: str(value) for key, value in resolution.params.items()},
     }
 
@@ -59,7 +59,7 @@ def dataset(context: Context, resolution: Resolution) -> TrackedDataset:
             "url": repository_url(context),
             "rev": resolution.data_git_commit_id,
             "paths": shlex.join(paths),
-            "remote": context.store.remote().url,
+            "remote": context.store.remote().shown_url,
         },
     )
 

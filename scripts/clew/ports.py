@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from clew.identity import CommitSha, Pointer, RunFingerprint, RunId
+from clew.redaction import without_credentials
 
 
 class Reporter(Protocol):
@@ -147,8 +148,12 @@ class RemoteConfig:
     """A DVC remote as a job needs it, found from anywhere on the machine."""
 
     name: str
-    url: str
+    url: str  # may hold credentials
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown_url(self) -> str:
+        return without_credentials(self.url)
 
 
 class DataStore(Protocol):

@@ -37,7 +37,8 @@ def _refusal(context: Context, problems: Sequence[Problem]) -> Unverifiable:
             fix="Run `dvc push` where it was created, or `clew process --force` to make it again.",
         )
     return Unverifiable(
-        f"the remote '{remote.name}' ({remote.url}) holds other bytes than Git says: {shown}{more}",
+        f"the remote '{remote.name}' ({remote.shown_url}) holds other bytes than Git says: "
+        f"{shown}{more}",
         fix="Restore these objects from a backup, or delete them there and run `dvc push` "
         "where the data was created.",
     )

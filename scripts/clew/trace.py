@@ -192,13 +192,13 @@ def _data_commit(
     evidence = f"recorded {recorded}, computed from dvc.lock at {commit[:12]}: {fingerprint}"
     result.check("the data fingerprint", fingerprint == recorded, evidence)
     remote = context.store.remote()
-    result.add(remote.url, "DVC remote", {"name": remote.name}, "DVC config")
+    result.add(remote.shown_url, "DVC remote", {"name": remote.name}, "DVC config")
     for pointer in pointers:
         facts = {key: str(value) for key, value in pointer.as_json().items() if value is not None}
         node = f"{pointer.path} {pointer.md5}"
         result.add(node, "DVC pointer", facts, f"dvc.lock at {commit}")
         result.link(commit, node, "holds")
-        result.link(node, remote.url, "stored in")
+        result.link(node, remote.shown_url, "stored in")
 
 
 def _tag(context: Context, result: Trace, tag: str, data: CommitSha) -> None:

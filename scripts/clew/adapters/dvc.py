@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import json
@@ -17,6 +16,7 @@ from clew.adapters.translation import translating
 from clew.errors import ClewError, ConfigError, OutsideError, Unverifiable
 from clew.identity import Pointer
 from clew.ports import DataFile, DataStore, Problem, RemoteConfig
+from clew.redaction import without_credentials
 
 READERS = 8  # threads; hashing releases the GIL
 
@@ -31,7 +31,7 @@ def _explained(error: Exception, _store: DvcStore) -> ClewError | None:
         return None
     if isinstance(error, NotDvcRepoError):
         return ConfigError("this is not a DVC repository", fix="Run `dvc init` and commit it.")
-    said = str(error) or type(error).__name__
+    said = without_credentials(str(error) or type(error).__name__)
     if isinstance(error, ImportError):
         return ConfigError(f"DVC lacks a part: {said}", fix="Install it where clew is installed.")
     if isinstance(error, DvcConfigError):
@@ -78,13 +78,11 @@ class DvcStore(DataStore):
         """Raise OutsideError unless the remote can be listed."""
         try:
             odb = self._odb("md5")
-            with contextlib.suppress(FileNotFoundError):  # the first push makes it
-                odb.fs.info(odb.path)
+            odb.fs.info(odb.path)
         except Exception as error:
-            raise OutsideError(
-                f"the DVC remote {self.remote().url} can't be reached: {error}",
-                fix="Check the network, its credentials and `dvc remote list`.",
-            ) from error
+            if isinstance(error, FileNotFoundError) and _is_absent(error):
+                return  # the first push makes it
+            raise _unreachable(self.remote().shown_url, error) from error
 
     @translated
     def stale_stages(self, source: Path, stages: Sequence[str]) -> list[str]:
@@ -161,7 +159,7 @@ class DvcStore(DataStore):
         result = transfer(cache, odb, objects, cache_odb=cache, callback=Callback(hooks=hooks))
         if result.failed:
             raise OutsideError(
-                f"{len(result.failed)} objects could not be pushed to {self.remote().url}",
+                f"{len(result.failed)} objects could not be pushed to {self.remote().shown_url}",
                 fix="Running the same command again pushes only what is missing.",
             )
         return len(lacking)
@@ -209,6 +207,18 @@ class DvcStore(DataStore):
         return Repo(str(self._folder), config={"core": {"site_cache_dir": self._site.name}})
 
 
+def _is_absent(error: FileNotFoundError) -> bool:
+    """Tell what is not there from a server that did not answer: fsspec raises the same for both."""
+    return not isinstance(error.__cause__, OSError)
+
+
+def _unreachable(url: str, error: BaseException) -> OutsideError:
+    return OutsideError(
+        without_credentials(f"the DVC remote {url} can't be reached: {error}"),
+        fix="Check the network, its credentials and `dvc remote list`.",
+    )
+
+
 def _absolute(url: str, repo: Any) -> str:
     """Return a local remote's folder as an absolute path; DVC keeps it relative to `.dvc`."""
     if "://" in url:
@@ -252,7 +262,9 @@ def _object_problem(odb: Any, oid: str, size: int | None = None) -> str | None:
             return None
         expected = 1 if size is None or oid.endswith(".dir") else size
         return "truncated" if odb.fs.size(path) < expected else "corrupt"
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not _is_absent(error):
+            raise _unreachable(odb.path, error.__cause__ or error) from error
         return "missing"
 
 

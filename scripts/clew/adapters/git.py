@@ -9,11 +9,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
-from clew.adapters.git_command import Git, failure, without_secrets
+from clew.adapters.git_command import Git, failure
 from clew.adapters.git_write import GitWriter
 from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.identity import CommitSha
 from clew.ports import Advance
+from clew.redaction import without_secrets
 
 PUSH_ATTEMPTS = 5
 FETCH = (

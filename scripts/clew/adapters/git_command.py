@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from clew.errors import ClewError, ConfigError, OutsideError
+from clew.redaction import without_secrets
 
 # A hook or an alias runs clew with GIT_DIR, GIT_WORK_TREE, GIT_INDEX_FILE, GIT_OBJECT_DIRECTORY,
 # GIT_PREFIX… set: with them git would work on that repository or index instead of ours, and
@@ -44,8 +45,6 @@ OPTIONS = {
     "http.lowSpeedLimit": "1",  # bytes per second: gives up on a remote that went silent …
     "http.lowSpeedTime": "60",  # … for so many seconds
 }
-USER_INFO = re.compile(r"(?P<scheme>\b[a-zA-Z][\w+.-]*://)[^/\s'\"]*@")
-QUERY = re.compile(r"(?P<url>\b[a-zA-Z][\w+.-]*://[^\s'\"?]*)\?[^\s'\"]*")
 COMMAND = re.compile(r"[a-z][a-z-]*")
 BLOCK = 1 << 18  # bytes
 SHOWN_LINES = 8  # of what git said
@@ -119,11 +118,6 @@ def environment() -> dict[str, str]:
     """Return the environment for git."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or KEPT.fullmatch(k)}
     return kept | SETTINGS
-
-
-def without_secrets(text: str) -> str:
-    """Return a text with the user names, passwords and queries of its URLs left out."""
-    return QUERY.sub(r"\g<url>", USER_INFO.sub(r"\g<scheme>", text))
 
 
 def failure(folder: Path, arguments: Sequence[str], code: int, stderr: bytes) -> ClewError:

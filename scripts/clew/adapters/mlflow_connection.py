@@ -6,7 +6,6 @@ import fcntl
 import http.client
 import logging
 import os
-import re
 import sqlite3
 import threading
 import urllib.error
@@ -18,6 +17,7 @@ from typing import Any
 
 from clew.adapters.translation import translating
 from clew.errors import ClewError, OutsideError
+from clew.redaction import without_credentials
 
 REACH_SECONDS = 10.0
 SQLITE = "sqlite:///"
@@ -32,24 +32,17 @@ LIMITS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
-PASSWORD = re.compile(r"://[^/@\s]+@")
-
 
 def _explained(error: Exception, owner: Any) -> ClewError:
-    uri = without_password(getattr(owner, "uri", ""))
+    uri = without_credentials(getattr(owner, "uri", ""))
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
     return OutsideError(
-        f"MLflow at {uri} failed: {without_password(said)}",
+        f"MLflow at {uri} failed: {without_credentials(said)}",
         fix="Check that it is up and that you may write to it, then run again.",
     )
 
 
 translated = translating(_explained)
-
-
-def without_password(uri: str) -> str:
-    """Return a text with URIs as it may be shown."""
-    return PASSWORD.sub("://", uri)
 
 
 class Connection:
@@ -78,7 +71,7 @@ class Connection:
 
     def check(self) -> None:
         """Raise OutsideError unless the tracking URI answers; does not import mlflow."""
-        shown = without_password(self.uri)
+        shown = without_credentials(self.uri)
         try:
             if self.uri.startswith(SQLITE):
                 self._check_database()

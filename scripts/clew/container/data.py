@@ -20,16 +20,16 @@ def pull(repo: Any, spec: dict[str, Any]) -> None:
     from dvc.exceptions import DvcException
 
     remote = spec["remote"]
-    say(f"pulling {', '.join(paths)} from {remote['url']}")
+    say(f"pulling {', '.join(paths)} from the DVC remote '{remote['name']}'")
     outs = [out for path in paths for out in tracked(repo, path)]
     if repo.cloud.get_remote_odb(remote["name"]).fs.protocol == "local":
         # DVC deletes a corrupt object from a local remote as it reads it, so look first.
-        refuse(bad_objects(repo, outs, remote["name"], cached=False), remote["url"])
+        refuse(bad_objects(repo, outs, remote["name"], cached=False), remote["name"])
     try:
         with counting(outs, repo.cache.local.path):
             repo.pull(paths, remote=remote["name"], force=True)
     except DvcException:
-        refuse(bad_objects(repo, outs, remote["name"], cached=True), remote["url"])
+        refuse(bad_objects(repo, outs, remote["name"], cached=True), remote["name"])
         raise
 
 
@@ -90,16 +90,16 @@ def problem(odb: Any, oid: str) -> str:
     return "" if actual == oid.removesuffix(".dir") else "corrupt"
 
 
-def refuse(bad: list[str], url: str) -> None:
+def refuse(bad: list[str], remote: str) -> None:
     if bad:
         more = f", and {len(bad) - SHOWN_OBJECTS} more" if len(bad) > SHOWN_OBJECTS else ""
-        raise JobError(f"in the DVC remote {url}: {', '.join(bad[:SHOWN_OBJECTS])}{more}")
+        raise JobError(f"in the DVC remote '{remote}': {', '.join(bad[:SHOWN_OBJECTS])}{more}")
 
 
 def push(repo: Any, spec: dict[str, Any]) -> dict[str, int]:
     """Push the outputs; count the files whose bytes the remote did not have and those it had."""
     remote = spec["remote"]
-    say(f"pushing {', '.join(spec['push'])} to {remote['url']}")
+    say(f"pushing {', '.join(spec['push'])} to the DVC remote '{remote['name']}'")
     new = total = 0
     for out in (out for path in spec["push"] for out in tracked(repo, path)):
         odb = repo.cloud.get_remote_odb(remote["name"], hash_name=out.hash_name)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 FAILED = "the job failed"  # what follows in the log is not the stage's
+USER_INFO = re.compile(r"://[^/@\s'\"]*@")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -38,7 +39,7 @@ def reason(error: BaseException) -> str:
     while cause is not None:
         causes.append(" ".join(COLOUR.sub("", str(cause)).split()) or type(cause).__name__)
         cause = cause.__cause__
-    return ": ".join(dict.fromkeys(causes))[:1024]
+    return USER_INFO.sub("://", ": ".join(dict.fromkeys(causes)))[:1024]
 
 
 class Progress:

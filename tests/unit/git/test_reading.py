@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from clew.adapters.git import GitRepository
-from clew.adapters.git_command import environment, without_secrets
+from clew.adapters.git_command import environment
 from clew.errors import ConfigError, OutsideError
 from clew.identity import CommitSha
+from clew.redaction import without_secrets
 from tests.gitrepo import GitRepo
 from tests.unit.git.conftest import LOCK
 
