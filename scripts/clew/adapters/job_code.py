@@ -7,6 +7,10 @@ import zipfile
 from pathlib import Path
 
 START = "import sys\nfrom clew.container.__main__ import main\nsys.exit(main())\n"
+CONTAINER_FIELDS = (  # of a JobSpec, for what runs inside
+    *("bundle", "bundle_sha256", "workdir", "stages", "remote", "pull", "push"),
+    *("force", "params", "channels", "model", "collect"),
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first day: the same code is the same bytes
 
 

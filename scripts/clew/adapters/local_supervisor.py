@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from clew.adapters.job_code import job_code
+from clew.adapters.job_code import CONTAINER_FIELDS, job_code
 from clew.container.messages import FAILED
 from clew.container.processes import LIFELINE, adopt_orphans, descendants, send
 
 TERMINATION_SECONDS = 5.0  # between SIGTERM and SIGKILL; SageMaker gives 120
 REASON_CHARACTERS = 1024  # SageMaker's limit
-CODE = "job.pyz"
 LOG_TAIL = 65_536  # bytes in which the stage's last line is looked for
 
 
@@ -83,8 +80,7 @@ def supervise(folder: Path, spec: dict[str, Any]) -> None:
 def execute(folder: Path, spec: dict[str, Any]) -> tuple[str, str]:
     """Run the job in SageMaker's layout; return its final status and FailureReason."""
     base = folder / "ml"
-    unpack(Path(spec["bundle"]), spec["bundle_sha256"], base / "code")
-    for name in ("input/config", "input/data", "model", "output/data", "tmp", "home"):
+    for name in FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
     environment = write_inputs(base, spec)
     with running(base / "code", environment, folder / "log") as process:
@@ -102,23 +98,13 @@ def execute(folder: Path, spec: dict[str, Any]) -> tuple[str, str]:
     return "Failed", failure_reason(base, folder / "log", code)
 
 
-def unpack(bundle: Path, sha256: str, target: Path) -> None:
-    with bundle.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise ValueError(f"the sha256 of {bundle} is {found}, not {sha256} as recorded")
-    target.mkdir(parents=True)
-    with tarfile.open(bundle) as archive:
-        archive.extractall(target, filter="data")
-
-
 # --- processes -----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def running(cwd: Path, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run the job's code; whatever happens, no process of the job is left afterwards."""
-    code = cwd.parent / CODE
+    code = cwd / "job.pyz"
     code.write_bytes(job_code())
     lifeline, mine = os.pipe()
     try:
@@ -157,26 +143,26 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 # --- what the job is given -----------------------------------------------------------------------
 
-JOB_FIELDS = (
-    *("workdir", "stages", "remote", "pull", "push"),
-    *("force", "params", "channels", "model", "collect"),
+FOLDERS = (
+    *("code", "home", "input/config", "input/data/clew"),
+    *("model", "output/data", "tmp"),
 )
 HOSTS = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
 
 
 def write_inputs(base: Path, spec: dict[str, Any]) -> dict[str, str]:
-    """Write input/config as SageMaker does and return the job's whole environment."""
-    job = {name: spec[name] for name in JOB_FIELDS}
+    """Write what SageMaker writes before a job and return the job's whole environment."""
     channels = {
         name: {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
         for name in spec["channels"]
     }
     for name, value in (
-        ("hyperparameters", {**spec["hyperparameters"], "clew_job": json.dumps(job)}),
-        ("resourceconfig", HOSTS),
-        ("inputdataconfig", channels),
+        ("config/hyperparameters", spec["hyperparameters"]),
+        ("config/resourceconfig", HOSTS),
+        ("config/inputdataconfig", channels),
+        ("data/clew/job", {name: spec[name] for name in CONTAINER_FIELDS}),
     ):
-        (base / f"input/config/{name}.json").write_text(json.dumps(value))
+        (base / f"input/{name}.json").write_text(json.dumps(value))
     return job_environment(base, spec, channels)
 
 
@@ -190,11 +176,6 @@ def job_environment(
         "HOME": str(base / "home"),
         "TMPDIR": str(base / "tmp"),
         "DVC_SITE_CACHE_DIR": str(base / "tmp"),
-        "DVC_NO_ANALYTICS": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        # The job's folder may lie in the user's repository, which is none of its business.
-        "GIT_CEILING_DIRECTORIES": str(base),
         "LANG": "C.UTF-8",
         "SHELL": "/bin/sh",
         "PYTHONUNBUFFERED": "1",
@@ -268,7 +249,6 @@ def conclude(folder: Path, **status: Any) -> None:
     """Remove the job's copies of code and data and write the last status; results and log stay."""
     for name in ("code", "tmp", "home"):
         shutil.rmtree(folder / "ml" / name, ignore_errors=True)
-    (folder / "ml" / CODE).unlink(missing_ok=True)
     write_status(folder, **status, ended=time.time())
 
 

@@ -14,45 +14,50 @@ from typing import Any
 from clew.container.data import pull, push
 from clew.container.messages import FAILED, is_told, reason, say
 from clew.container.processes import LIFELINE, hold
-from clew.container.workspace import configure_dvc, find_dvc_folder, override_params
+from clew.container.workspace import (
+    Layout,
+    configure_dvc,
+    find_dvc_folder,
+    layout,
+    open_bundle,
+    override_params,
+    read_specification,
+    set_environment,
+)
+
+RESULT = "clew-result.json"
 
 
 def main() -> int:
     gc.set_threshold(100_000)  # the imports of DVC are no garbage
-    base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+    folders = layout()
     if LIFELINE in os.environ:
         hold(int(os.environ.pop(LIFELINE)))
     try:
-        spec = json.loads((base / "input/config/hyperparameters.json").read_text())["clew_job"]
-        run(json.loads(spec), base)
+        run(read_specification(folders), folders)
     except Exception as error:
         say(FAILED)
         if not is_told(error):
             traceback.print_exc()
-        failure = base / "output/failure"
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(reason(error))
+        write(folders.failure, reason(error))
+        write(folders.output / RESULT, json.dumps({"failure": reason(error)}))
         return 1
     return 0
 
 
-def run(spec: dict[str, Any], base: Path) -> None:
-    """Do the whole job in the unpacked bundle under `base`/code."""
-    root = base / "code"
-    os.chdir(root / spec["workdir"])
-    configure_dvc(find_dvc_folder(root), spec["remote"])
+def run(spec: dict[str, Any], folders: Layout) -> None:
+    """Do the whole job: the bundle, the data, the stages, the results."""
+    open_bundle(spec, folders)
+    set_environment(spec, folders)
+    configure_dvc(find_dvc_folder(folders.source), spec["remote"])
     override_params(spec["params"])
-    for name, path in spec["channels"].items():
-        os.environ[f"SM_CHANNEL_{name.upper()}"] = str(Path(path).resolve())
-    if spec["model"]:
-        os.environ["SM_MODEL_DIR"] = str(Path(spec["model"]).resolve())
     from dvc.repo import Repo
 
     with Repo(".") as repo:
         pull(repo, spec)
         reproduce(repo, spec)
         result = push(repo, spec) if spec["push"] else {}
-    hand_back(spec, base, result)
+    hand_back(spec, folders, result)
 
 
 def reproduce(repo: Any, spec: dict[str, Any]) -> None:
@@ -74,14 +79,18 @@ def was_run(stage: Any) -> bool:
     return any(item.hash_info for item in (*stage.deps, *stage.outs))
 
 
-def hand_back(spec: dict[str, Any], base: Path, result: dict[str, int]) -> None:
+def hand_back(spec: dict[str, Any], folders: Layout, result: dict[str, int]) -> None:
     """Copy the model, the collected files and dvc.lock to where the executor looks for them."""
-    output = base / "output/data"
     for path in (*spec["collect"], "dvc.lock"):
-        copy(Path(path), output / path)
+        copy(Path(path), folders.output / path)
     if spec["model"]:
-        copy(Path(spec["model"]), base / "model")
-    (output / "clew-result.json").write_text(json.dumps(result))
+        copy(Path(spec["model"]), folders.base / "model")
+    write(folders.output / RESULT, json.dumps(result))
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def copy(source: Path, target: Path) -> None:

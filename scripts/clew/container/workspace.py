@@ -1,11 +1,82 @@
-"""The unpacked bundle: DVC's settings and the overridden params before the stages run."""
+"""Where a job works: SageMaker's folders, the unpacked bundle, DVC's settings, the params."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clew.container.messages import JobError
+
+BASE = "/opt/ml"
+QUIET = {
+    "DVC_NO_ANALYTICS": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of a container.
+
+    Training and processing containers have different ones:
+    https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html
+    https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
+    """
+
+    base: Path
+    specification: Path  # the job as its executor was given it
+    output: Path
+    failure: Path
+
+    @property
+    def source(self) -> Path:
+        """Where the bundle is unpacked."""
+        return self.base / "code/source"
+
+
+def layout() -> Layout:
+    base = Path(os.environ.get("SAGEMAKER_BASE_DIR", BASE))
+    training = base / "input/data/clew/job.json"
+    if training.exists():
+        return Layout(base, training, base / "output/data", base / "output/failure")
+    processing = base / "processing"
+    specification = processing / "input/clew/job.json"
+    return Layout(base, specification, processing / "output", base / "output/message")
+
+
+def open_bundle(spec: dict[str, Any], folders: Layout) -> None:
+    """Unpack the commit and go to the pipeline's folder in it; JobError for other bytes."""
+    bundle = folders.base / "code" / spec["bundle"]
+    with bundle.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != spec["bundle_sha256"]:
+        recorded = spec["bundle_sha256"]
+        raise JobError(f"the sha256 of {bundle} is {found}, not {recorded} as recorded")
+    with tarfile.open(bundle) as archive:
+        archive.extractall(folders.source, filter="data")
+    os.chdir(folders.source / spec["workdir"])
+
+
+def read_specification(folders: Layout) -> dict[str, Any]:
+    spec: dict[str, Any] = json.loads(folders.specification.read_text())
+    return spec
+
+
+def set_environment(spec: dict[str, Any], folders: Layout) -> None:
+    """Tell the stages where things are, in SageMaker's names, and keep their tools quiet."""
+    os.environ.update(QUIET)
+    # The job's folder may lie in the user's repository, which is none of its business.
+    os.environ["GIT_CEILING_DIRECTORIES"] = str(folders.base)
+    for name, path in spec["channels"].items():
+        os.environ[f"SM_CHANNEL_{name.upper()}"] = str(Path(path).resolve())
+    if spec["model"]:
+        os.environ["SM_MODEL_DIR"] = str(Path(spec["model"]).resolve())
 
 
 def find_dvc_folder(root: Path) -> Path:

@@ -40,8 +40,8 @@ def test_a_job_sees_the_layout_and_the_variables_of_sagemaker(bench: Bench) -> N
     assert env["MLFLOW_RUN_ID"] == "abc"
     assert env["TRAINING_JOB_NAME"] == "job-1"
     assert env["SM_CHANNELS"] == '["training"]'
-    assert env["SM_CHANNEL_TRAINING"] == f"{base}/code/data"
-    assert env["SM_MODEL_DIR"] == f"{base}/code/m"
+    assert env["SM_CHANNEL_TRAINING"] == f"{base}/code/source/data"
+    assert env["SM_MODEL_DIR"] == f"{base}/code/source/m"
     assert env["SM_OUTPUT_DIR"] == f"{base}/output"
     assert json.loads(env["SM_HPS"]) == {"train.lr": 0.1, "name": "wide", "plain": "text"}
     assert env["SM_HP_NAME"] == "wide"
