@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import Any
@@ -205,8 +205,10 @@ def _environment(files: _Files, pipeline: Pipeline, executor: str) -> dict[str, 
     environment: dict[str, Any] = {"executor": executor}
     if pipeline.code.lock is not None:
         environment["lock"] = files.ids([pipeline.code.lock], "as code.lock")[pipeline.code.lock]
-    image = (pipeline.executor.sagemaker or {}).get("image") if executor == "sagemaker" else None
-    return environment | ({"image": image} if image is not None else {})
+    if executor == "sagemaker" and pipeline.executor.sagemaker is not None:
+        image = pipeline.executor.sagemaker.image
+        environment["image"] = image if isinstance(image, str) else asdict(image)
+    return environment
 
 
 class _Files:

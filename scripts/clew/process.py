@@ -106,7 +106,7 @@ def _spec(
         push=context.pipeline.data.outputs,
         force=request.reprocess,
         environment={"CLEW_RUN_ID": run_id},
-        max_seconds=int(context.pipeline.executor.local.max_runtime_hours * 3600),
+        max_seconds=context.pipeline.executor.max_seconds,
     )
 
 

@@ -91,7 +91,7 @@ def _spec(
         channels={PurePosixPath(path).name: path for path in pipeline.data.outputs},
         model=pipeline.train.model,
         collect=tuple(file.path for file in pipeline.train.metrics),
-        max_seconds=int(pipeline.executor.local.max_runtime_hours * 3600),
+        max_seconds=pipeline.executor.max_seconds,
     )
 
 

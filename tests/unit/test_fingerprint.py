@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew.config.model import Code, Data, Executor, Pipeline
+from clew.config.model import Code, Data, Executor, FrameworkImage, Instance, Pipeline, SageMaker
 from clew.dvcfiles import definitions
 from clew.errors import ConfigError
 from clew.fingerprint import Training, parse_overrides, run_fingerprint, training
@@ -222,10 +222,15 @@ def test_another_training(repo: GitRepo, files: dict[str, str | bytes | None]) -
     assert fingerprint(repo) != before
 
 
+def sagemaker(image: str | FrameworkImage) -> SageMaker:
+    return SageMaker("role", "eu-west-1", "s3://bucket", image, Instance("ml.m5.large"))
+
+
 def test_the_environment_counts(repo: GitRepo) -> None:
-    images = ["repo/image@sha256:aa", "repo/image@sha256:bb", {"framework": "pytorch"}]
+    images: list[str | FrameworkImage] = ["repo/image@sha256:aa", "repo/image@sha256:bb"]
+    images.append(FrameworkImage("pytorch", "2.6"))
     changed = [
-        replace(PIPELINE, executor=Executor("sagemaker", sagemaker={"image": image}))
+        replace(PIPELINE, executor=Executor("sagemaker", sagemaker=sagemaker(image)))
         for image in images
     ]
     prints = [fingerprint(repo, changed=one, executor="sagemaker") for one in changed]

@@ -15,13 +15,18 @@ from clew.config.model import (
     Data,
     Direction,
     Executor,
+    FrameworkImage,
     Gate,
+    Instance,
     Local,
     MetricsFile,
     MLflow,
+    Network,
     Pipeline,
     Promotion,
     Records,
+    SageMaker,
+    Spot,
     Train,
 )
 from clew.config.schema import ValidationCache, cache_key, schema, violations
@@ -106,7 +111,25 @@ def _metrics_file(item: str | Mapping[str, Any]) -> MetricsFile:
 
 
 def _executor(section: Mapping[str, Any]) -> Executor:
-    return Executor(**{**section, "local": Local(**_fields(section.get("local", {})))})
+    sagemaker = section.get("sagemaker")
+    return Executor(
+        use=section.get("use", "local"),
+        local=Local(**_fields(section.get("local", {}))),
+        sagemaker=_sagemaker(sagemaker) if sagemaker else None,
+    )
+
+
+def _sagemaker(section: Mapping[str, Any]) -> SageMaker:
+    image, spot = section["image"], section.get("spot")
+    return SageMaker(
+        **dict(section)
+        | {
+            "image": image if isinstance(image, str) else FrameworkImage(**image),
+            "instance": Instance(**section["instance"]),
+            "network": Network(**_fields(section.get("network", {}))),
+            "spot": Spot(**spot) if spot else None,
+        }
+    )
 
 
 def _gate(item: Mapping[str, Any], metrics: tuple[MetricsFile, ...]) -> Gate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Direction = Literal["higher", "lower"]  # which way a metric gets better
 
@@ -53,10 +53,64 @@ class Local:
 
 
 @dataclass(frozen=True)
+class FrameworkImage:
+    """An AWS framework image, found by region and instance type."""
+
+    framework: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    type: str
+    count: int = 1
+    volume_gb: int = 30
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Spare capacity at a lower price, which AWS may take back at any time."""
+
+    max_wait_hours: float
+
+
+@dataclass(frozen=True)
+class Network:
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    isolation: bool = False
+
+
+@dataclass(frozen=True)
+class SageMaker:
+    """How jobs run on Amazon SageMaker."""
+
+    role: str
+    region: str
+    s3_prefix: str  # s3://bucket/…, without a slash at the end
+    image: str | FrameworkImage
+    instance: Instance
+    spot: Spot | None = None
+    keep_alive_minutes: float = 0
+    max_runtime_hours: float = 24.0
+    capacity_attempts: int = 3  # jobs started one after the other while AWS has no capacity
+    distribution: Literal["torchrun"] | None = None
+    network: Network = field(default_factory=Network)
+    kms_key: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Executor:
     use: Literal["local", "sagemaker"] = "local"
     local: Local = field(default_factory=Local)
-    sagemaker: Mapping[str, Any] | None = None
+    sagemaker: SageMaker | None = None
+
+    @property
+    def max_seconds(self) -> int:
+        """How long a job may run."""
+        chosen = self.sagemaker if self.use == "sagemaker" and self.sagemaker else self.local
+        return int(chosen.max_runtime_hours * 3600)
 
 
 @dataclass(frozen=True)
