@@ -6,13 +6,11 @@ The exit codes are a public contract: 1 the answer is no, 2 usage or configurati
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class ClewError(Exception):
     """An expected failure: says what happened and why, and what to do next."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code: int = 2
 
     def __init__(self, what: str, *, fix: str = "") -> None:
         super().__init__(what)
@@ -43,3 +41,12 @@ class OutsideError(ClewError):
 
 class JobFailed(OutsideError):
     """A job ended without a result."""
+
+
+class Detached(ClewError):
+    """A job goes on without this command, which was asked not to wait, or to end."""
+
+    def __init__(self, job: str, *, interrupted: bool = False) -> None:
+        fix = f"Continue with the same command again, or follow it with `clew wait {job}`."
+        super().__init__(f"the job {job} goes on", fix=fix)
+        self.exit_code = 130 if interrupted else 0

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from clew.context import Context
-from clew.errors import JobFailed
+from clew.errors import Detached, JobFailed
 from clew.identity import RunId
 from clew.ports import Job, JobExists, JobSpec, JobStatus, Reporter
 from clew.redaction import without_credentials
@@ -26,19 +26,24 @@ def run_job(
     key: str,
     make: Callable[[str], JobSpec],
     usable: Callable[[Job], bool],
+    *,
+    detach: bool,
 ) -> Job:
     """Return the completed job of this key, started if there is none; JobFailed when it fails.
 
     An earlier attempt that failed, or whose results are gone (`usable`), leads to the next.
+    Detached when there is a job that should not be waited for.
     """
+    wait = _leave if detach else _wait
     for attempt in itertools.count(1):
         name = job_name(context.pipeline.name, step, key, attempt)
         found = context.executor.find(name)
         if found is None:
-            return _completed(context, _submitted(context, step, make(name)))
+            _submit(context, step, make(name))
+            return _completed(context, wait(context, step, name))
         if found.status is JobStatus.IN_PROGRESS:
             context.reporter.step(step, f"attached to the running job {name}")
-            return _completed(context, _wait(context, step, name))
+            return _completed(context, wait(context, step, name))
         if found.status is not JobStatus.COMPLETED:
             _close(context, found)
         elif usable(found):
@@ -56,7 +61,7 @@ def _completed(context: Context, job: Job) -> Job:
     )
 
 
-def _submitted(context: Context, step: str, spec: JobSpec) -> Job:
+def _submit(context: Context, step: str, spec: JobSpec) -> None:
     try:
         context.executor.submit(spec)
     except JobExists:
@@ -64,7 +69,11 @@ def _submitted(context: Context, step: str, spec: JobSpec) -> Job:
     except KeyboardInterrupt:
         context.executor.stop(spec.name)
         raise
-    return _wait(context, step, spec.name)
+
+
+def _leave(context: Context, step: str, name: str) -> Job:
+    context.reporter.step(step, f"job {name}")
+    raise Detached(name)
 
 
 def _wait(context: Context, step: str, name: str) -> Job:

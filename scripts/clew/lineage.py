@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 
 from clew.context import Context
-from clew.ports import TrackedDataset
+from clew.ports import Job, TrackedDataset
 from clew.request import RunRequest
 from clew.resolve import Resolution
 
@@ -47,6 +48,23 @@ def run_tags(context: Context, request: RunRequest) -> dict[str, str]:
         "clew.dirty": str(request.dirty).lower(),
         "mlflow.source.git.commit": request.commit,
     }
+
+
+def job_tags(context: Context, facts: Mapping[str, str]) -> dict[str, str]:
+    """Return the AWS tags of a job."""
+    named = {"clew:pipeline": context.pipeline.name}
+    return named | {f"clew:{key}": value for key, value in facts.items()}
+
+
+def job_record(job: Job) -> dict[str, str]:
+    """Return the MLflow tags that tell which job a run was, and what it cost in seconds."""
+    tags = {"clew.job": job.name}
+    if job.arn:
+        tags |= {"sagemaker.training_job_name": job.name, "sagemaker.training_job_arn": job.arn}
+    if job.billable_seconds is not None:
+        tags["sagemaker.billable_seconds"] = f"{job.billable_seconds:g}"
+        tags["sagemaker.training_seconds"] = f"{job.seconds:g}"
+    return tags
 
 
 def dataset(context: Context, resolution: Resolution) -> TrackedDataset:

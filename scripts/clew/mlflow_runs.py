@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from clew import lineage
 from clew.context import Context
+from clew.errors import Detached
 from clew.identity import RunId
 from clew.ports import TrackedRun
 from clew.process import Processed
@@ -60,7 +61,7 @@ def opened_run(
         complete(context, processed.run_id)
     try:
         yield parent
-    except GeneratorExit:
+    except (GeneratorExit, Detached):
         raise
     except BaseException as error:
         _abandon(context, resolution, error)

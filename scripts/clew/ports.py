@@ -203,7 +203,7 @@ class JobSpec:
     """Everything a job is: the same spec is the same job on any executor."""
 
     name: str
-    bundle: Path  # tar of the exact commit
+    bundle: Path  # tar file of the exact commit
     bundle_sha256: str
     workdir: str  # pipeline.yaml's folder inside the bundle
     stages: tuple[str, ...]  # dvc.yaml stages to reproduce, in order
@@ -218,6 +218,7 @@ class JobSpec:
     model: str | None = None  # directory to hand back as the model
     collect: tuple[str, ...] = ()  # small files to hand back
     max_seconds: int = 86_400
+    tags: Mapping[str, str] = field(default_factory=dict)  # where the executor's jobs can have some
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,8 @@ class Job:
     output: Path | None = None  # the collected files, when Completed
     pushed: int = 0  # files whose bytes were new to the DVC remote
     reused: int = 0  # files whose bytes it had already
+    arn: str = ""  # where jobs have one
+    billable_seconds: float | None = None  # what the executor charges for
 
 
 class JobExists(Exception):
@@ -253,6 +256,9 @@ class Executor(Protocol):
 
     def stop(self, name: str) -> None:
         """Stop the job and wait for its end; nothing happens where there is none to stop."""
+
+    def model(self, name: str) -> Path:
+        """Return the folder of the model that a completed job made."""
 
 
 # --- MLflow ----------------------------------------------------------------------------------

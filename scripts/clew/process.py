@@ -89,6 +89,7 @@ def _run(
         key,
         make,
         usable=lambda job: not request.reprocess and _is_in_remote(context, request, job),
+        detach=request.detach,
     )
     return Processed(stale, _lock_of(job), run_id_of(job), job)
 
@@ -107,6 +108,7 @@ def _spec(
         force=request.reprocess,
         environment={"CLEW_RUN_ID": run_id},
         max_seconds=context.pipeline.executor.max_seconds,
+        tags=lineage.job_tags(context, {"code_git_commit_id": request.commit}),
     )
 
 

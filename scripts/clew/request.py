@@ -20,3 +20,4 @@ class RunRequest:
     may_process: bool = True
     reprocess: bool = False  # run the data stages even when dvc.lock is up to date
     dirty: bool = False  # the commit is a snapshot of an uncommitted tree
+    detach: bool = False  # start a job, but don't wait for it

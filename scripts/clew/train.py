@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from clew import lineage
 from clew.bundle import Bundle, bundle
 from clew.context import Context
 from clew.errors import JobFailed
@@ -57,6 +58,7 @@ def train(context: Context, request: RunRequest, resolution: Resolution, parent:
         resolution.run_fingerprint,
         make,
         usable=lambda job: context.tracker.run(run_id_of(job)) is not None,
+        detach=request.detach,
     )
     return _collect(context, job)
 
@@ -92,6 +94,7 @@ def _spec(
         model=pipeline.train.model,
         collect=tuple(file.path for file in pipeline.train.metrics),
         max_seconds=pipeline.executor.max_seconds,
+        tags=lineage.job_tags(context, lineage.chain(resolution)),
     )
 
 
@@ -103,7 +106,7 @@ def _collect(context: Context, job: Job) -> Trained:
     metrics = read_metrics(job.output / "output/data", context.pipeline.train.metrics)
     context.tracker.save_files(run_id, job.output / "output/data", "outputs")
     if not context.tracker.has_model(run_id):
-        context.tracker.save_files(run_id, job.output / "model", "model")
-    context.tracker.record(run_id, metrics=metrics, tags={**COMPLETED, "clew.job": job.name})
+        context.tracker.save_files(run_id, context.executor.model(job.name), "model")
+    context.tracker.record(run_id, metrics=metrics, tags={**COMPLETED, **lineage.job_record(job)})
     context.tracker.finish(run_id, "FINISHED")
     return Trained(run_id, metrics, reused=False, job=job)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -11,6 +14,8 @@ CONTAINER_FIELDS = (  # of a JobSpec, for what runs inside
     *("bundle", "bundle_sha256", "workdir", "stages", "remote", "pull", "push"),
     *("force", "params", "channels", "model", "collect"),
 )
+PROGRAM = "clew_job.py"
+RUN = 'import runpy\n\nrunpy.run_path("job.pyz", run_name="__main__")\n'
 EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first day: the same code is the same bytes
 
 
@@ -25,3 +30,18 @@ def job_code() -> bytes:
         for name, text in {"__main__.py": START, "clew/__init__.py": "", **files}.items():
             archive.writestr(zipfile.ZipInfo(name, EPOCH), text)
     return buffer.getvalue()
+
+
+def code_archive(bundle: Path) -> tuple[bytes, str]:
+    """Return a tar.gz of the bundle and what runs it, and the sha256 of what is in it."""
+    contents = (RUN.encode(), job_code(), bundle.read_bytes())
+    buffer = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        for name, content in zip((PROGRAM, "job.pyz", "bundle.tar"), contents, strict=True):
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue(), hashlib.sha256(b"".join(contents)).hexdigest()

@@ -104,6 +104,9 @@ class LocalExecutor(Executor):
                 os.kill(status["pid"], signal.SIGTERM)
         self._follow(name, _Tail(folder / "log", lambda _line: None))
 
+    def model(self, name: str) -> Path:
+        return self._folder / name / "ml/model"
+
     def _supervise(self, name: str) -> None:
         """Start a supervisor; one that comes second leaves at once."""
         folder = self._folder / name

@@ -16,7 +16,7 @@ import click
 
 from clew import __version__
 from clew.cli import ask, steps
-from clew.errors import ClewError
+from clew.errors import ClewError, Detached
 
 # Imports fill the memory with what lives to the end. Looking for garbage in it at Python's usual
 # pace, and once more at exit, costs a third of the time of a short command.
@@ -64,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("clew: interrupted; run the same command again to continue", err=True)
         sys.exit(INTERRUPTED)
+    except Detached as left:
+        click.echo(f"clew: {left}", err=True)
+        sys.exit(left.exit_code)
     except Exception as error:
         sys.exit(_failed(error, argv))
     finally:

@@ -18,6 +18,7 @@ class Options:
 
     pipeline: Path
     executor: str | None = None
+    stop_on_interrupt: bool = False
     json: bool = False
     verbose: bool = False
 
@@ -56,10 +57,12 @@ RUN_OPTIONS = (
         metavar="KEY=VALUE",
         help="Another value for one of params.yaml that training reads.",
     ),
-    click.option("--executor", help="Where jobs run: local."),
+    click.option("--executor", help="Where jobs run: local or sagemaker."),
     click.option("--no-process", is_flag=True, help="Refuse a dvc.lock that is not current."),
     click.option("--force", is_flag=True, help="Run the data stages even if nothing changed."),
     click.option("--allow-dirty", is_flag=True, help="Try out uncommitted changes."),
+    click.option("--detach", is_flag=True, help="Start a job and leave; the same again goes on."),
+    click.option("--stop-on-interrupt", is_flag=True, help="Stop the job too, without asking."),
     click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
 )
 

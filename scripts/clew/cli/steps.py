@@ -68,6 +68,7 @@ def _request(
     no_process: bool,
     force: bool,
     allow_dirty: bool,
+    detach: bool,
 ) -> RunRequest:
     from clew.fingerprint import parse_overrides
     from clew.request import RunRequest
@@ -87,6 +88,7 @@ def _request(
         may_process=not no_process,
         reprocess=force,
         dirty=snapshot != wanted,
+        detach=detach,
     )
 
 

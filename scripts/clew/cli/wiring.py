@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from clew.adapters.git import GitRepository
 from clew.cli.options import Options
@@ -15,7 +18,7 @@ from clew.identity import CommitSha
 from clew.project import Project
 
 if TYPE_CHECKING:
-    from clew.config.model import Pipeline
+    from clew.config.model import Pipeline, SageMaker
     from clew.context import Context
     from clew.ports import Executor, Reporter, Tracker
 
@@ -69,24 +72,42 @@ def open_context(
         project=project,
         pipeline=pipeline,
         store=DvcStore(state.parent, pipeline.data.remote),
-        executor=_executor(pipeline, state),
+        executor=_executor(pipeline, state, options),
         tracker=_tracker(pipeline, state.parent),
         reporter=reporter,
         state=state,
     )
 
 
-def _executor(pipeline: Pipeline, state: Path) -> Executor:
+def _executor(pipeline: Pipeline, state: Path, options: Options) -> Executor:
+    chosen = pipeline.executor
+    if chosen.use == "sagemaker" and chosen.sagemaker is not None:
+        return _sagemaker(pipeline, chosen.sagemaker, state, options)
     from clew.adapters.local import LocalExecutor
 
-    if pipeline.executor.use != "local":
-        raise ConfigError(
-            f"the executor '{pipeline.executor.use}' is not available in this version",
-            fix="Use --executor local.",
-        )
-    names = pipeline.executor.local.pass_env
+    names = chosen.local.pass_env
     inherited = {name: os.environ[name] for name in names if name in os.environ}
     return LocalExecutor(state / "jobs", inherited)
+
+
+def _sagemaker(pipeline: Pipeline, settings: SageMaker, state: Path, options: Options) -> Executor:
+    from clew.adapters.sagemaker import SageMakerExecutor
+
+    if pipeline.mlflow.tracking_uri.startswith(SQLITE):
+        raise ConfigError(
+            f"a SageMaker job can't reach MLflow at {pipeline.mlflow.tracking_uri}",
+            fix="Set mlflow.tracking_uri, or MLFLOW_TRACKING_URI, to a server or a MLflow App.",
+        )
+    return SageMakerExecutor(
+        settings, state / "jobs", lambda job: options.stop_on_interrupt or _wants_stop(job)
+    )
+
+
+def _wants_stop(job: str) -> bool:
+    """Ask once, where there is somebody to ask."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return click.confirm(f"Stop the job {job} too?", default=False, err=True)
 
 
 def _tracker(pipeline: Pipeline, folder: Path) -> Tracker:

@@ -18,6 +18,7 @@ from clew.container.workspace import (
     Layout,
     configure_dvc,
     find_dvc_folder,
+    is_first_host,
     layout,
     open_bundle,
     override_params,
@@ -47,9 +48,9 @@ def main() -> int:
 
 def run(spec: dict[str, Any], folders: Layout) -> None:
     """Do the whole job: the bundle, the data, the stages, the results."""
-    open_bundle(spec, folders)
+    source = open_bundle(spec, folders)
     set_environment(spec, folders)
-    configure_dvc(find_dvc_folder(folders.source), spec["remote"])
+    configure_dvc(find_dvc_folder(source), spec["remote"])
     override_params(spec["params"])
     from dvc.repo import Repo
 
@@ -57,7 +58,8 @@ def run(spec: dict[str, Any], folders: Layout) -> None:
         pull(repo, spec)
         reproduce(repo, spec)
         result = push(repo, spec) if spec["push"] else {}
-    hand_back(spec, folders, result)
+    if is_first_host(folders):
+        hand_back(spec, folders, result)
 
 
 def reproduce(repo: Any, spec: dict[str, Any]) -> None:

@@ -30,37 +30,46 @@ class Layout:
     """
 
     base: Path
+    code: Path  # the bundle and what this package ships in
     specification: Path  # the job as its executor was given it
     output: Path
     failure: Path
 
-    @property
-    def source(self) -> Path:
-        """Where the bundle is unpacked."""
-        return self.base / "code/source"
-
 
 def layout() -> Layout:
-    base = Path(os.environ.get("SAGEMAKER_BASE_DIR", BASE))
+    base, here = Path(os.environ.get("SAGEMAKER_BASE_DIR", BASE)), Path.cwd()
     training = base / "input/data/clew/job.json"
     if training.exists():
-        return Layout(base, training, base / "output/data", base / "output/failure")
+        return Layout(base, here, training, base / "output/data", base / "output/failure")
     processing = base / "processing"
     specification = processing / "input/clew/job.json"
-    return Layout(base, specification, processing / "output", base / "output/message")
+    return Layout(base, here, specification, processing / "output", base / "output/message")
 
 
-def open_bundle(spec: dict[str, Any], folders: Layout) -> None:
-    """Unpack the commit and go to the pipeline's folder in it; JobError for other bytes."""
-    bundle = folders.base / "code" / spec["bundle"]
+def open_bundle(spec: dict[str, Any], folders: Layout) -> Path:
+    """Unpack the commit, go to the pipeline's folder in it; JobError for other bytes.
+
+    Returns the folder of the commit.
+    """
+    bundle, source = folders.code / spec["bundle"], folders.code / "source"
     with bundle.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != spec["bundle_sha256"]:
         recorded = spec["bundle_sha256"]
         raise JobError(f"the sha256 of {bundle} is {found}, not {recorded} as recorded")
     with tarfile.open(bundle) as archive:
-        archive.extractall(folders.source, filter="data")
-    os.chdir(folders.source / spec["workdir"])
+        archive.extractall(source, filter="data")
+    os.chdir(source / spec["workdir"])
+    return source
+
+
+def is_first_host(folders: Layout) -> bool:
+    """Tell whether this host hands the results back: all hosts of a training make the same."""
+    config = folders.base / "input/config/resourceconfig.json"
+    if not config.exists():
+        return True
+    hosts = json.loads(config.read_text())
+    return bool(hosts["current_host"] == min(hosts["hosts"]))
 
 
 def read_specification(folders: Layout) -> dict[str, Any]:

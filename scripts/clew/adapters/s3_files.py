@@ -1,0 +1,95 @@
+"""Files in S3 below one prefix: job code, specifications, results."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from clew.adapters.aws import Aws, code_of, translated
+
+ABSENT = ("404", "NoSuchKey", "NotFound")
+
+
+class S3Files:
+    """Everything by full S3 URI."""
+
+    def __init__(self, aws: Aws, kms_key: str | None) -> None:
+        self._aws = aws
+        self._encryption: dict[str, str] = {}
+        if kms_key:
+            self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key}
+
+    @property
+    def _client(self) -> Any:
+        return self._aws.client("s3")
+
+    @translated
+    def exists(self, uri: str) -> bool:
+        from botocore.exceptions import ClientError
+
+        bucket, key = split(uri)
+        try:
+            self._client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if code_of(error) in ABSENT:
+                return False
+            raise
+        return True
+
+    @translated
+    def write(self, uri: str, content: bytes) -> None:
+        bucket, key = split(uri)
+        self._client.put_object(Bucket=bucket, Key=key, Body=content, **self._encryption)
+
+    @translated
+    def upload(self, uri: str, file: Path) -> None:
+        bucket, key = split(uri)
+        self._client.upload_file(str(file), bucket, key, ExtraArgs=self._encryption or None)
+
+    @translated
+    def unpack(self, uri: str, target: Path) -> bool:
+        """Unpack a tar.gz into a folder that appears at once and whole; False: there is none."""
+        if not self.exists(uri):
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as name:
+            file, folder = Path(name) / "archive", Path(name) / "content"
+            bucket, key = split(uri)
+            self._client.download_file(bucket, key, str(file))
+            with tarfile.open(file) as archive:
+                archive.extractall(folder, filter="data")
+            replace(folder, target)
+        return True
+
+    @translated
+    def download_folder(self, uri: str, target: Path) -> None:
+        """Copy what is below a prefix into a folder that appears at once and whole."""
+        bucket, prefix = split(f"{uri}/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as name:
+            folder = Path(name) / "content"
+            folder.mkdir()
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+                for row in page.get("Contents", ()):
+                    file = folder / row["Key"].removeprefix(prefix)
+                    if not file.resolve().is_relative_to(folder.resolve()):
+                        continue  # a key may hold `..`
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    self._client.download_file(bucket, row["Key"], str(file))
+            replace(folder, target)
+
+
+def replace(folder: Path, target: Path) -> None:
+    if target.exists():
+        shutil.rmtree(target)
+    folder.rename(target)
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Return bucket and key of an S3 URI."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key

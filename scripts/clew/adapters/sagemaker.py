@@ -1,0 +1,245 @@
+"""Jobs on Amazon SageMaker: the same bundle and the same code as on this machine.
+
+Names are chosen here, from fingerprints, because CreateTrainingJob has no idempotency token: the
+SDK's ModelTrainer picks its own. The SDK finds the URIs of AWS's framework images.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clew.adapters import sagemaker_requests as requests
+from clew.adapters.aws import Aws, code_of, message_of, translated
+from clew.adapters.job_code import CONTAINER_FIELDS, code_archive
+from clew.adapters.s3_files import S3Files
+from clew.adapters.sagemaker_logs import LogTail
+from clew.config.model import FrameworkImage, SageMaker
+from clew.errors import ConfigError, Detached
+from clew.ports import Executor, Job, JobExists, JobSpec, JobStatus, RemoteConfig
+
+FIRST_POLL, LAST_POLL = 1.0, 20.0  # seconds; a long job is asked about less often
+REMOTE_OPTIONS = (  # what a job may know of the DVC remote: never keys, it has its role
+    *("endpointurl", "region", "sse", "sse_kms_key_id", "acl", "ssl_verify", "jobs"),
+    *("read_timeout", "connect_timeout", "max_concurrent_requests", "version_aware"),
+)
+STATUS = {"Stopping": JobStatus.IN_PROGRESS}
+ABSENT = ("not found", "could not find", "does not exist")
+LOGS = {"Training": "/aws/sagemaker/TrainingJobs", "Processing": "/aws/sagemaker/ProcessingJobs"}
+
+
+class SageMakerExecutor(Executor):
+    """Runs `process` as processing jobs and everything else as training jobs."""
+
+    name = "sagemaker"
+
+    def __init__(
+        self, settings: SageMaker, folder: Path, stops_on_interrupt: Callable[[str], bool]
+    ) -> None:
+        self._settings = settings
+        self._folder = folder  # results are kept here
+        self._stops_on_interrupt = stops_on_interrupt
+        self._aws = Aws(settings.region)
+        self._files = S3Files(self._aws, settings.kms_key)
+
+    @property
+    def _client(self) -> Any:
+        return self._aws.client("sagemaker")
+
+    @translated
+    def submit(self, spec: JobSpec) -> None:
+        from botocore.exceptions import ClientError
+
+        kind = kind_of(spec.name)
+        places = self._places(spec, self._code(spec))
+        make = requests.training if kind == "Training" else requests.processing
+        request = make(spec, self._settings, self._image(), places)
+        document = {name: asdict(spec)[name] for name in CONTAINER_FIELDS}
+        document |= {"bundle": "bundle.tar", "remote": remote_for_job(spec.remote)}
+        self._files.write(places.specification, json.dumps(document).encode())
+        create = getattr(self._client, f"create_{kind.lower()}_job")
+        try:
+            create(**request)
+        except ClientError as error:
+            if code_of(error) == "ResourceInUse":
+                raise JobExists(spec.name) from error
+            raise
+
+    @translated
+    def find(self, name: str) -> Job | None:
+        found = self._describe(name)
+        return None if found is None else self._job(name, found)
+
+    @translated
+    def wait(self, name: str, on_line: Callable[[str], None]) -> Job:
+        try:
+            return self._follow(name, on_line)
+        except KeyboardInterrupt:
+            if not self._stops_on_interrupt(name):
+                raise Detached(name, interrupted=True) from None
+            self.stop(name)
+            raise
+
+    @translated
+    def stop(self, name: str) -> None:
+        from botocore.exceptions import ClientError
+
+        kind = kind_of(name)
+        stop = getattr(self._client, f"stop_{kind.lower()}_job")
+        try:
+            stop(**{f"{kind}JobName": name})
+        except ClientError as error:
+            if code_of(error) not in ("ValidationException", "ResourceNotFound"):
+                raise
+            return  # there is none, or it has ended
+        self._follow(name, lambda _line: None)
+
+    @translated
+    def model(self, name: str) -> Path:
+        target = self._folder / name / "model"
+        if not target.exists():
+            self._files.unpack(f"{self._output(name)}/model.tar.gz", target)
+        return target
+
+    # --- parts -------------------------------------------------------------------------------
+
+    def _follow(self, name: str, on_line: Callable[[str], None]) -> Job:
+        tail = LogTail(self._aws, LOGS[kind_of(name)], name, on_line)
+        pause, said = FIRST_POLL, ""
+        while True:
+            found = self._describe(name)
+            if found is None:
+                raise ConfigError(f"SageMaker has no job {name} any more", fix="Run it again.")
+            secondary = found.get("SecondaryStatus") or found[f"{kind_of(name)}JobStatus"]
+            if secondary != said:
+                on_line(f"SageMaker: {secondary}")
+                said = secondary
+            tail.read()
+            job = self._job(name, found)
+            if job.status is not JobStatus.IN_PROGRESS:
+                tail.read()
+                return job
+            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # only to spread calls
+            pause = min(pause * 1.3, LAST_POLL)
+
+    def _describe(self, name: str) -> dict[str, Any] | None:
+        from botocore.exceptions import ClientError
+
+        kind = kind_of(name)
+        describe = getattr(self._client, f"describe_{kind.lower()}_job")
+        try:
+            found: dict[str, Any] = describe(**{f"{kind}JobName": name})
+        except ClientError as error:
+            absent = any(words in message_of(error).lower() for words in ABSENT)
+            if code_of(error) in ("ValidationException", "ResourceNotFound") and absent:
+                return None
+            raise
+        return found
+
+    def _job(self, name: str, found: Mapping[str, Any]) -> Job:
+        kind = kind_of(name)
+        said = found[f"{kind}JobStatus"]
+        status = STATUS.get(said) or JobStatus(said)
+        reason = found.get("ExitMessage") or found.get("FailureReason") or ""
+        output = None
+        if status in (JobStatus.COMPLETED, JobStatus.FAILED):
+            output = self._results(name, kind)
+        result = _result(output)
+        return Job(
+            name=name,
+            status=status,
+            environment=found.get("Environment", {}),
+            reason=str(result.get("failure") or reason),
+            seconds=float(found.get("TrainingTimeInSeconds") or _seconds(found)),
+            output=output if status is JobStatus.COMPLETED else None,
+            pushed=result.get("pushed", 0),
+            reused=result.get("reused", 0),
+            arn=found[f"{kind}JobArn"],
+            billable_seconds=found.get("BillableTimeInSeconds"),
+        )
+
+    def _results(self, name: str, kind: str) -> Path:
+        """Return the folder with the collected files, in the layout of a training container."""
+        folder = self._folder / name
+        target = folder / "output/data"
+        if not target.exists():
+            if kind == "Training":
+                self._files.unpack(f"{self._output(name)}/output.tar.gz", target)
+            else:
+                self._files.download_folder(self._output(name), target)
+        return folder
+
+    def _code(self, spec: JobSpec) -> str:
+        """Upload what a job runs, once for each content; return its URI."""
+        archive, sha256 = code_archive(spec.bundle)
+        uri = f"{self._settings.s3_prefix}/code/{sha256}.tar.gz"
+        if not self._files.exists(uri):
+            self._files.write(uri, archive)
+        return uri
+
+    def _image(self) -> str:
+        image = self._settings.image
+        if isinstance(image, str):
+            return image
+        return framework_image(image, self._settings)
+
+    def _places(self, spec: JobSpec, code: str) -> requests.Places:
+        prefix = self._settings.s3_prefix
+        return requests.Places(
+            code=code,
+            specification=f"{prefix}/jobs/{spec.name}/job.json",
+            output=f"{prefix}/jobs",
+            checkpoints=f"{prefix}/checkpoints/{spec.name.rpartition('-')[0]}",
+        )
+
+    def _output(self, name: str) -> str:
+        return f"{self._settings.s3_prefix}/jobs/{name}/output"
+
+
+def kind_of(name: str) -> str:
+    """Return SageMaker's kind of a job, from the step in its name."""
+    return "Processing" if name.rsplit("-", 3)[1] == "process" else "Training"
+
+
+def remote_for_job(remote: RemoteConfig) -> dict[str, Any]:
+    """Return a DVC remote without credentials; ConfigError where a job can't reach it."""
+    if not remote.url.startswith("s3://"):
+        raise ConfigError(
+            f"a SageMaker job can't reach the DVC remote '{remote.name}' ({remote.shown_url})",
+            fix="Use a remote in S3: `dvc remote add -d NAME s3://BUCKET/PREFIX`.",
+        )
+    options = {key: remote.options[key] for key in REMOTE_OPTIONS if key in remote.options}
+    return {"name": remote.name, "url": remote.url, "options": options}
+
+
+def framework_image(image: FrameworkImage, settings: SageMaker) -> str:
+    """Return the URI of AWS's own image for a framework, by the SageMaker SDK."""
+    from sagemaker.core import image_uris
+
+    uri: str = image_uris.retrieve(
+        framework=image.framework,
+        region=settings.region,
+        version=image.version,
+        py_version="py3",
+        instance_type=settings.instance.type,
+        image_scope="training",
+    )
+    return uri
+
+
+def _result(folder: Path | None) -> dict[str, Any]:
+    file = folder / "output/data/clew-result.json" if folder else None
+    if file is None or not file.exists():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def _seconds(found: Mapping[str, Any]) -> float:
+    start, end = found.get("ProcessingStartTime"), found.get("ProcessingEndTime")
+    return (end - start).total_seconds() if start and end else 0.0

@@ -1,0 +1,202 @@
+"""CreateTrainingJob and CreateProcessingJob requests, and what AWS would refuse in them.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProcessingJob.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clew.adapters.job_code import PROGRAM
+from clew.config.model import SageMaker
+from clew.errors import ConfigError
+from clew.ports import JobSpec
+
+Request = dict[str, Any]
+NAME_CHARACTERS = 63
+ENTRIES = 100  # of Environment and of HyperParameters
+TRAINING_VALUE = 512  # characters of a variable
+PROCESSING_VALUE = 256
+HYPERPARAMETER = 2_500  # characters
+TAGS = 50
+CHECKPOINTS = "/opt/ml/checkpoints"
+ENTRYPOINT = (  # at most 256 characters
+    "cd /opt/ml/processing/input/code && tar xzf *.tar.gz && "
+    "if [ -f requirements.txt ]; then python3 -m pip install -q -r requirements.txt; fi && "
+    f"exec python3 {PROGRAM}"
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a job's parts are in S3."""
+
+    code: str  # tar.gz: the source bundle and what runs it
+    specification: str
+    output: str  # the prefix of all jobs' results
+    checkpoints: str
+
+
+def training(spec: JobSpec, settings: SageMaker, image: str, places: Places) -> Request:
+    """Return the request for a training job in script mode."""
+    seconds = spec.max_seconds
+    stopping = {"MaxRuntimeInSeconds": seconds}
+    request: Request = {
+        "TrainingJobName": spec.name,
+        "RoleArn": settings.role,
+        "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
+        "HyperParameters": _hyperparameters(spec, settings, places),
+        "InputDataConfig": [{"ChannelName": "clew", "DataSource": _source(places.specification)}],
+        "OutputDataConfig": {"S3OutputPath": places.output, **_key("KmsKeyId", settings)},
+        "ResourceConfig": _instances(settings, "VolumeKmsKeyId", settings.instance.count),
+        "StoppingCondition": stopping,
+        "EnableManagedSpotTraining": settings.spot is not None,
+        "EnableInterContainerTrafficEncryption": settings.instance.count > 1,
+        "RetryStrategy": {"MaximumRetryAttempts": 2},  # of AWS's own internal errors
+        "Environment": dict(spec.environment),
+        "Tags": _tags(spec, settings),
+    }
+    if settings.keep_alive_minutes:
+        keep = int(settings.keep_alive_minutes * 60)
+        request["ResourceConfig"]["KeepAlivePeriodInSeconds"] = keep
+    if settings.spot:
+        stopping["MaxWaitTimeInSeconds"] = max(seconds, int(settings.spot.max_wait_hours * 3600))
+        request["CheckpointConfig"] = {"S3Uri": places.checkpoints, "LocalPath": CHECKPOINTS}
+    if settings.network.subnets:
+        request["VpcConfig"] = _vpc(settings)
+    refuse(spec, request["HyperParameters"], settings, TRAINING_VALUE)
+    return request
+
+
+def processing(spec: JobSpec, settings: SageMaker, image: str, places: Places) -> Request:
+    """Return the request for a processing job that runs the same code."""
+    inputs = {"code": places.code, "clew": places.specification}
+    network: Request = {"EnableNetworkIsolation": False}
+    if settings.network.subnets:
+        network["VpcConfig"] = _vpc(settings)
+    refuse(spec, {}, settings, PROCESSING_VALUE)
+    return {
+        "ProcessingJobName": spec.name,
+        "RoleArn": settings.role,
+        "AppSpecification": {
+            "ImageUri": image,
+            "ContainerEntrypoint": ["/bin/bash", "-c", ENTRYPOINT],
+        },
+        "ProcessingInputs": [_input(name, uri) for name, uri in inputs.items()],
+        "ProcessingOutputConfig": {
+            "Outputs": [_output(f"{places.output}/{spec.name}/output")],
+            **_key("KmsKeyId", settings),
+        },
+        "ProcessingResources": {"ClusterConfig": _instances(settings, "VolumeKmsKeyId", 1)},
+        "StoppingCondition": {"MaxRuntimeInSeconds": spec.max_seconds},
+        "NetworkConfig": network,
+        "Environment": dict(spec.environment),
+        "Tags": _tags(spec, settings),
+    }
+
+
+def refuse(
+    spec: JobSpec, hyperparameters: Mapping[str, str], settings: SageMaker, characters: int
+) -> None:
+    """Raise ConfigError for what AWS would refuse, and name the offender."""
+    if settings.network.isolation:
+        raise ConfigError(
+            "executor.sagemaker.network.isolation leaves a job no way to its data in S3",
+            fix="Set it to false; subnets without a route to the internet keep it from there.",
+        )
+    if len(spec.name) > NAME_CHARACTERS:
+        raise ConfigError(
+            f"the job name {spec.name} has {len(spec.name)} characters; "
+            f"SageMaker allows {NAME_CHARACTERS}",
+            fix="Shorten `name` in pipeline.yaml.",
+        )
+    _fit(spec.environment, "environment variable", characters)
+    _fit(hyperparameters, "hyperparameter", HYPERPARAMETER)
+    if len(settings.tags) + len(spec.tags) > TAGS:
+        raise ConfigError(f"there are more than {TAGS} tags", fix="Remove some of `tags`.")
+
+
+def _fit(entries: Mapping[str, str], what: str, characters: int) -> None:
+    if len(entries) > ENTRIES:
+        surplus = sorted(entries)[ENTRIES]
+        raise ConfigError(
+            f"there are {len(entries)} {what}s, from {surplus} on more than SageMaker's {ENTRIES}",
+            fix="Let the train stages list fewer params in dvc.yaml.",
+        )
+    for name, value in entries.items():
+        if len(value) > characters:
+            raise ConfigError(
+                f"the {what} {name} has {len(value)} characters; SageMaker allows {characters}",
+                fix="Shorten it, or read it from a file of the repository.",
+            )
+
+
+def _hyperparameters(spec: JobSpec, settings: SageMaker, places: Places) -> dict[str, str]:
+    """Return the params and what AWS's training toolkit reads, JSON as the SDK writes it."""
+    toolkit: dict[str, Any] = {
+        "sagemaker_program": PROGRAM,
+        "sagemaker_submit_directory": places.code,
+        "sagemaker_region": settings.region,
+        "sagemaker_job_name": spec.name,
+        "sagemaker_container_log_level": 20,
+    }
+    if settings.distribution == "torchrun":
+        toolkit["sagemaker_torch_distributed_enabled"] = True
+        toolkit["sagemaker_instance_type"] = settings.instance.type
+    return {**spec.hyperparameters, **{key: json.dumps(value) for key, value in toolkit.items()}}
+
+
+def _source(uri: str) -> Request:
+    return {
+        "S3DataSource": {
+            "S3DataType": "S3Prefix",
+            "S3Uri": uri,
+            "S3DataDistributionType": "FullyReplicated",
+        }
+    }
+
+
+def _input(name: str, uri: str) -> Request:
+    return {
+        "InputName": name,
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": f"/opt/ml/processing/input/{name}",
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+            "S3DataDistributionType": "FullyReplicated",
+        },
+    }
+
+
+def _output(uri: str) -> Request:
+    place = {"S3Uri": uri, "LocalPath": "/opt/ml/processing/output", "S3UploadMode": "EndOfJob"}
+    return {"OutputName": "clew", "S3Output": place}
+
+
+def _instances(settings: SageMaker, key: str, count: int) -> Request:
+    return {
+        "InstanceType": settings.instance.type,
+        "InstanceCount": count,
+        "VolumeSizeInGB": settings.instance.volume_gb,
+        **_key(key, settings),
+    }
+
+
+def _vpc(settings: SageMaker) -> Request:
+    network = settings.network
+    groups = {"SecurityGroupIds": list(network.security_groups)}
+    return {"Subnets": list(network.subnets), **groups}
+
+
+def _key(name: str, settings: SageMaker) -> Request:
+    return {name: settings.kms_key} if settings.kms_key else {}
+
+
+def _tags(spec: JobSpec, settings: SageMaker) -> list[dict[str, str]]:
+    tags = {**settings.tags, **spec.tags}
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
