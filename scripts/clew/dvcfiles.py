@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import Any
 
 from clew.dvclock import lock_outs
@@ -33,6 +34,11 @@ class Out:
 
     path: str
     cached: bool
+
+    def makes(self, path: str) -> bool:
+        """Tell whether a path is this output or lies within it."""
+        parents = [path, *(str(parent) for parent in PurePosixPath(path).parents)]
+        return any(_template(self.path).fullmatch(one) for one in parents)
 
 
 @dataclass(frozen=True)

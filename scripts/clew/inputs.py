@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, Stage, added, definitions
@@ -19,17 +19,22 @@ def inputs_of(context: Context, commit: CommitSha, names: Sequence[str]) -> list
 def added_inputs(context: Context, commit: CommitSha, names: Sequence[str]) -> list[Pointer]:
     """Return the pointers of what these stages read and `dvc add` put under DVC's control."""
     stages = definitions(context.read(commit, DEFINITIONS)[0])
-    deps = _all_deps(stages, names)
+    wanted = dvc_files(context, commit, _all_deps(stages, names))
+    texts = context.read(commit, *wanted) if wanted else []
+    found = zip(wanted, texts, strict=True)
+    pointers = (added(file.removesuffix(".dvc"), text) for file, text in found if text)
+    return [pointer for pointer in pointers if pointer is not None]
+
+
+def dvc_files(context: Context, commit: CommitSha, deps: Collection[str]) -> list[str]:
+    """Return the `*.dvc` files of what these paths are, lie in, or contain."""
     prefix = f"{context.project.folder}/" if context.project.folder else ""
     files = [
         entry.path.removeprefix(prefix)
         for entry in context.project.repository.entries(commit)
         if entry.path.startswith(prefix) and entry.path.endswith(".dvc")
     ]
-    wanted = [f for f in files if any(touches(f.removesuffix(".dvc"), dep) for dep in deps)]
-    found = zip(wanted, context.read(commit, *wanted), strict=True) if wanted else ()
-    pointers = (added(file.removesuffix(".dvc"), text) for file, text in found if text)
-    return [pointer for pointer in pointers if pointer is not None]
+    return [f for f in files if any(touches(f.removesuffix(".dvc"), dep) for dep in deps)]
 
 
 def touches(path: str, needed: str) -> bool:

@@ -19,8 +19,9 @@ def read_metrics(folder: Path, files: Iterable[MetricsFile]) -> dict[str, float]
         missing = [name for name in file.names if name not in metrics]
         if missing:
             raise JobFailed(
-                f"{file.path} does not hold {', '.join(missing)}, which pipeline.yaml declares",
-                fix=f"It holds: {', '.join(sorted(metrics))}.",
+                f"{file.path} holds no number named {', '.join(missing)}, "
+                "which pipeline.yaml declares",
+                fix=f"Its numbers are: {', '.join(sorted(metrics)) or 'none'}.",
             )
     return metrics
 

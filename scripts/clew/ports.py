@@ -107,6 +107,9 @@ class Repository(Protocol):
     def remote_url(self) -> str | None:
         """Return the remote's URL without credentials, None when there is no remote."""
 
+    def is_ancestor(self, older: CommitSha, newer: CommitSha) -> bool:
+        """Tell whether a commit is in another's history, as far as this clone knows."""
+
     def on_remote(self, commit: CommitSha) -> bool:
         """Tell whether the remote has this commit on a branch or tag, as of now."""
 

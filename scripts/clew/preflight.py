@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+from difflib import get_close_matches
 
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, NoPointer, definitions
 from clew.errors import ConfigError
 from clew.identity import CommitSha
-from clew.inputs import deps_of
+from clew.inputs import deps_of, dvc_files
 from clew.request import RunRequest
 from clew.resolve import pointers_at
 
@@ -21,11 +22,18 @@ def preflight(context: Context, request: RunRequest) -> None:
     """Raise ConfigError or OutsideError for what would make a run unsound or fail halfway."""
     context.tracker.check()
     context.store.remote()
+    refuse_unsound(context, request)
+
+
+def refuse_unsound(context: Context, request: RunRequest) -> None:
+    """Raise ConfigError for what is wrong in the commit or in the working tree."""
     stages = definitions(context.read(request.commit, DEFINITIONS)[0])
     for name in (*context.pipeline.data.stages, *context.pipeline.train.stages):
         stages.stage(name)
     with contextlib.suppress(NoPointer):  # not processed yet
         pointers_at(context.project, context.pipeline, request.commit)
+    _refuse_unwritten(context, stages)
+    _refuse_absent(context, request.commit, stages)
     _refuse_unlisted_inputs(context, request.commit, stages)
     if not request.dirty:
         _refuse_dirty(context, request.commit, stages)
@@ -46,6 +54,37 @@ def _refuse_unlisted_inputs(context: Context, commit: CommitSha, stages: Definit
                 f"the stage '{name}' reads {dep}, which no fingerprint covers: "
                 "a change of it would not count as another training",
                 fix=f"Add {dep} to {key} in pipeline.yaml.",
+            )
+
+
+def _refuse_unwritten(context: Context, stages: Definitions) -> None:
+    """Refuse results that pipeline.yaml names and no train stage writes."""
+    train = context.pipeline.train
+    made = [out for name in train.stages for out in stages.stage(name).outs()]
+    named = [("train.model", train.model), *(("train.metrics", f.path) for f in train.metrics)]
+    for key, path in named:
+        if not any(out.makes(path) for out in made):
+            known = sorted(out.path for out in made)
+            near = get_close_matches(path, known, 1)
+            raise ConfigError(
+                f"{key} names {path}, which no train stage in dvc.yaml has as an output",
+                fix=f"Did you mean '{near[0]}'?" if near else f"They have: {', '.join(known)}.",
+            )
+
+
+def _refuse_absent(context: Context, commit: CommitSha, stages: Definitions) -> None:
+    """Refuse inputs that are neither in the commit, nor with DVC, nor made by a stage."""
+    pipeline = context.pipeline
+    names = (*pipeline.data.stages, *pipeline.train.stages)
+    deps = {dep: name for name in names for dep in deps_of(stages.stage(name))}
+    here = [dep for dep in deps if stages.owner(dep) is None]
+    asked = [(commit, context.project.path(dep)) for dep in here]
+    found = context.project.repository.object_ids(asked) if asked else []
+    for dep, oid in zip(here, found, strict=True):
+        if oid is None and not dvc_files(context, commit, [dep]):
+            raise ConfigError(
+                f"the stage '{deps[dep]}' reads {dep}, which is not in the commit {commit[:12]}",
+                fix=f"Run `git add {dep}`, or `dvc add {dep}` when it is data, and commit.",
             )
 
 

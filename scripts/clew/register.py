@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from clew import lineage
 from clew.context import Context
 from clew.evaluate import Evaluation
+from clew.identity import CommitSha
 from clew.ports import ModelVersion
 from clew.request import RunRequest
 from clew.resolve import Resolution
@@ -16,10 +18,10 @@ from clew.train import Trained
 
 @dataclass(frozen=True)
 class Registered:
-    version: ModelVersion
+    version: ModelVersion  # as it is now, with the aliases that it carries
     created: bool
-    aliases: tuple[str, ...]  # that it carries now
     held_back: str  # why it was not promoted; empty when it was
+    stays: tuple[str, ...] = ()  # aliases that were left where they are, and why
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -27,8 +29,9 @@ class Registered:
             "version": self.version.version,
             "uri": self.version.uri,
             "created": self.created,
-            "aliases": list(self.aliases),
+            "aliases": list(self.version.aliases),
             "held_back": self.held_back,
+            "stays": list(self.stays),
         }
 
 
@@ -49,9 +52,11 @@ def register(
         found = tracker.create_version(trained.run_id, lineage.chain(resolution) | verdict)
         context.reporter.step("register", f"model version {found.uri}")
     tracker.tag_version(found, verdict)
-    held_back = unfit or ("" if evaluation.passed else "a gate refused it")
-    aliases = () if held_back else _promote(context, found, request.branch)
-    return Registered(found, created, aliases, held_back)
+    refused = "" if evaluation.passed else "a gate refused it"
+    held_back = "; ".join(filter(None, (refused, unfit)))
+    stays = () if held_back else tuple(_promote(context, request, resolution, found))
+    now = tracker.version(found.name, str(found.version)) or found
+    return Registered(now, created, held_back, stays)
 
 
 def unfit_for_promotion(context: Context, request: RunRequest, resolution: Resolution) -> str:
@@ -59,17 +64,43 @@ def unfit_for_promotion(context: Context, request: RunRequest, resolution: Resol
     if request.dirty:
         return "it was trained from an uncommitted tree"
     if not context.project.repository.on_remote(resolution.commit):
-        return f"no Git remote has the commit {resolution.commit[:12]} it was trained from"
+        return f"no Git remote has the commit {resolution.commit[:12]}: `git push`, then run again"
     return ""
 
 
-def _promote(context: Context, version: ModelVersion, branch: str | None) -> tuple[str, ...]:
+def _promote(
+    context: Context, request: RunRequest, resolution: Resolution, version: ModelVersion
+) -> Iterator[str]:
+    """Move the aliases that this run may move; yield what stays where it is, and why."""
     promotion = context.pipeline.promotion
-    wanted = [promotion.candidate]
-    if branch == promotion.branch:
-        wanted.append(promotion.baseline)
-    for alias in wanted:
-        if alias not in version.aliases:
+    for alias in (promotion.candidate, promotion.baseline):
+        if alias in version.aliases:
+            continue
+        reason = ""
+        if alias == promotion.baseline:
+            reason = _not_baseline(request, promotion.branch)
+        reason = reason or _newer(context, resolution, alias, version)
+        if reason:
+            yield f"{alias} stays: {reason}"
+        else:
             context.reporter.step("register", f"alias {alias} → {version.uri}")
             context.tracker.set_alias(alias, version)
-    return tuple(wanted)
+
+
+def _not_baseline(request: RunRequest, branch: str) -> str:
+    if request.branch != branch:
+        return f"only a run on {branch} moves it (promotion.branch)"
+    if request.params:
+        return "no commit has the params of this run (--param)"
+    return ""
+
+
+def _newer(context: Context, resolution: Resolution, alias: str, version: ModelVersion) -> str:
+    """Return why running an older commit again must not move an alias back."""
+    current = context.tracker.version(version.name, alias)
+    commit = current.tags.get("code_git_commit_id") if current else None
+    if current is None or commit is None or commit == resolution.commit:
+        return ""
+    if context.project.repository.is_ancestor(resolution.commit, CommitSha(commit)):
+        return f"{current.uri} is of a newer commit, {commit[:12]}"
+    return ""

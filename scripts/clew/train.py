@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clew import lineage
@@ -57,7 +57,7 @@ def train(context: Context, request: RunRequest, resolution: Resolution, parent:
         "train",
         resolution.run_fingerprint,
         make,
-        usable=lambda job: context.tracker.run(run_id_of(job)) is not None,
+        usable=lambda job: _has_results(context, job),
         detach=request.detach,
     )
     return _collect(context, job)
@@ -106,7 +106,27 @@ def _collect(context: Context, job: Job) -> Trained:
     metrics = read_metrics(job.output / "output/data", context.pipeline.train.metrics)
     context.tracker.save_files(run_id, job.output / "output/data", "outputs")
     if not context.tracker.has_model(run_id):
-        context.tracker.save_files(run_id, context.executor.model(job.name), "model")
+        model = context.executor.model(job.name)
+        if not _holds_files(model):
+            raise JobFailed(
+                f"the training job {job.name} left nothing in {context.pipeline.train.model}",
+                fix="Let a train stage write the model there (train.model of pipeline.yaml).",
+            )
+        context.tracker.save_files(run_id, model, "model")
     context.tracker.record(run_id, metrics=metrics, tags={**COMPLETED, **lineage.job_record(job)})
     context.tracker.finish(run_id, "FINISHED")
     return Trained(run_id, metrics, reused=False, job=job)
+
+
+def _has_results(context: Context, job: Job) -> bool:
+    """Tell whether an earlier job left all that pipeline.yaml now asks for."""
+    run_id = run_id_of(job)
+    if job.output is None or context.tracker.run(run_id) is None:
+        return False
+    metrics = [job.output / "output/data" / file.path for file in context.pipeline.train.metrics]
+    has_model = context.tracker.has_model(run_id) or _holds_files(context.executor.model(job.name))
+    return has_model and all(path.exists() for path in metrics)
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(path.is_file() for path in folder.rglob("*"))

@@ -66,5 +66,5 @@ def _register(step: Registered) -> Iterator[str]:
     yield f"{step.version.uri} ({new})"
     if step.held_back:
         yield f"not promoted: {step.held_back}"
-    else:
-        yield f"aliases: {', '.join(step.aliases)}"
+    yield f"aliases: {', '.join(step.version.aliases) or 'none'}"
+    yield from step.stays
