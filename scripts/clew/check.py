@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from clew.context import Context
+from clew.dvcfiles import NoPointer
 from clew.errors import ClewError, ConfigError
-from clew.preflight import preflight
+from clew.inputs import added_inputs
+from clew.preflight import refuse_unsound
+from clew.remote_data import refusal
 from clew.request import RunRequest
 from clew.resolve import pointers_at
 
@@ -23,10 +27,11 @@ class CheckResult:
 def check(context: Context, request: RunRequest) -> Iterator[CheckResult]:
     """Yield each check's result; nothing is changed."""
     checks: dict[str, Callable[[], str]] = {
-        "clean tree, complete inputs": lambda: _preflight(context, request),
+        "clean tree, complete inputs": lambda: _commit(context, request),
         "DVC remote": lambda: _remote(context),
         "verify = true": lambda: _verify(context),
-        "Git remote": lambda: _git_remote(context),
+        "data": lambda: _data(context, request),
+        "Git remote": lambda: _git_remote(context, request),
         "history": lambda: _history(context, request),
         "environment": lambda: _environment(context, request),
         "MLflow": lambda: _mlflow(context),
@@ -38,8 +43,8 @@ def check(context: Context, request: RunRequest) -> Iterator[CheckResult]:
             yield CheckResult(name, False, error.what, error.fix)
 
 
-def _preflight(context: Context, request: RunRequest) -> str:
-    preflight(context, request)
+def _commit(context: Context, request: RunRequest) -> str:
+    refuse_unsound(context, request)
     return f"commit {request.commit[:12]}"
 
 
@@ -58,12 +63,29 @@ def _verify(context: Context) -> str:
     return f"set for '{name}'"
 
 
-def _git_remote(context: Context) -> str:
+def _data(context: Context, request: RunRequest) -> str:
+    """Look for all that a run would read, as it would: in the remote, then in the cache."""
+    pipeline = context.pipeline
+    wanted = added_inputs(context, request.commit, pipeline.data.stages)
+    with suppress(NoPointer):  # not processed yet
+        wanted += pointers_at(context.project, pipeline, request.commit)
+    problems = context.store.problems(wanted)
+    if problems and not context.store.in_cache(wanted):
+        raise refusal(context, problems)
+    return "only in the local cache: a run pushes it" if problems else "whole and unchanged"
+
+
+def _git_remote(context: Context, request: RunRequest) -> str:
     url = context.project.repository.remote_url()
     if url is None:
         raise ConfigError(
             "there is no Git remote, so no model can be promoted",
             fix="Add one with `git remote add origin URL`.",
+        )
+    if not context.project.repository.on_remote(request.commit):
+        raise ConfigError(
+            f"{url} does not have the commit {request.commit[:12]}: its model can't be promoted",
+            fix="Run `git push`.",
         )
     return url
 

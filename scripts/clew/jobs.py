@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
+from typing import NoReturn
 
 from clew.context import Context
 from clew.errors import Detached, JobFailed
@@ -13,6 +14,8 @@ from clew.ports import Job, JobExists, JobSpec, JobStatus, Reporter
 from clew.redaction import without_credentials
 
 PROGRESS = re.compile(r"clew: (?P<verb>\w+) (?P<done>\d+)/(?P<total>\d+) files")  # clew.container
+FAILURE = "clew.failure"  # the tag in which `Tracker.finish` keeps its reason
+LIMIT = re.compile("Max(Runtime|WaitTime)Exceeded")  # SageMaker's words for a limit of time
 
 
 def job_name(pipeline: str, step: str, key: str, attempt: int) -> str:
@@ -31,34 +34,63 @@ def run_job(
 ) -> Job:
     """Return the completed job of this key, started if there is none; JobFailed when it fails.
 
-    An earlier attempt that failed, or whose results are gone (`usable`), leads to the next.
-    Detached when there is a job that should not be waited for.
+    An earlier attempt that failed, or whose results are gone (`usable`), leads to the next; so does
+    one that found no machine, `capacity_attempts` times. Detached when there is a job that should
+    not be waited for.
     """
     wait = _leave if detach else _wait
+    refused = 0
     for attempt in itertools.count(1):
         name = job_name(context.pipeline.name, step, key, attempt)
         found = context.executor.find(name)
+        if found is not None and found.status is not JobStatus.IN_PROGRESS:
+            if found.status is JobStatus.COMPLETED and usable(found):
+                return found
+            _pass_over(context, found)
+            continue
         if found is None:
             _submit(context, step, make(name))
-            return _completed(context, wait(context, step, name))
-        if found.status is JobStatus.IN_PROGRESS:
+        else:
             context.reporter.step(step, f"attached to the running job {name}")
-            return _completed(context, wait(context, step, name))
-        if found.status is not JobStatus.COMPLETED:
-            _close(context, found)
-        elif usable(found):
-            return found
+        job = wait(context, step, name)
+        if job.status is JobStatus.COMPLETED:
+            return job
+        refused += job.no_capacity
+        if not job.no_capacity or refused >= context.pipeline.executor.capacity_attempts:
+            _fail(context, job)
+        context.reporter.step(step, f"{job.reason} ({refused})")
     raise AssertionError("unreachable")
 
 
-def _completed(context: Context, job: Job) -> Job:
-    if job.status is JobStatus.COMPLETED:
-        return job
+def _pass_over(context: Context, job: Job) -> None:
+    """Go on to the next attempt after one that ended; JobFailed where nobody was told yet.
+
+    Whoever left a job, or was killed while it ran, hears how it ended before anything is paid for
+    again. The MLflow run says whether somebody was: it holds the reason then.
+    """
+    if job.status is JobStatus.COMPLETED or job.no_capacity:
+        return
+    run = context.tracker.run(run_id_of(job))
+    if run is not None and FAILURE not in run.tags and not _was_cut_off(job):
+        _fail(context, job)
     _close(context, job)
-    raise JobFailed(
-        f"the job {job.name} failed: {job.reason}",
-        fix="Fix the cause, commit, and run again; its log is above.",
-    )
+
+
+def _was_cut_off(job: Job) -> bool:
+    """Tell whether nothing in the job ended it: somebody stopped it, or its machine died."""
+    if job.status is JobStatus.STOPPED:
+        return not LIMIT.match(job.reason)
+    return not job.reason.partition(":")[0].endswith("Error")
+
+
+def _fail(context: Context, job: Job) -> NoReturn:
+    _close(context, job)
+    fix = "Fix the cause, commit, and run again; its log is above."
+    if job.no_capacity:
+        fix = "Try again later, or name another executor.sagemaker.instance.type."
+    elif LIMIT.match(job.reason):
+        fix = "Give it more time in pipeline.yaml: executor, max_runtime_hours."
+    raise JobFailed(f"the job {job.name} failed: {job.reason}", fix=fix)
 
 
 def _submit(context: Context, step: str, spec: JobSpec) -> None:

@@ -11,6 +11,7 @@ from clew.request import RunRequest
 from clew.resolve import Resolution
 
 DIGEST_CHARACTERS = 36  # MLflow's limit for a dataset digest
+PARAM_CHARACTERS = 6_000  # and for the value of a param
 NAMES = (
     "data_git_commit_id",
     "data_version",
@@ -26,8 +27,13 @@ def run_params(context: Context, resolution: Resolution) -> dict[str, str]:
         **chain(resolution),
         "dvc_repo_url": repository_url(context),
         "dvc_remote_url": context.store.remote().shown_url,
-        **{key: str(value) for key, value in resolution.params.items()},
+        **{key: recorded_param(value) for key, value in resolution.params.items()},
     }
+
+
+def recorded_param(value: object) -> str:
+    """Return a param as MLflow keeps it."""
+    return str(value)[:PARAM_CHARACTERS]
 
 
 def chain(resolution: Resolution) -> dict[str, str]:

@@ -238,6 +238,7 @@ class Job:
     reused: int = 0  # files whose bytes it had already
     arn: str = ""  # where jobs have one
     billable_seconds: float | None = None  # what the executor charges for
+    no_capacity: bool = False  # it never began: the executor had no machine for it
 
 
 class JobExists(Exception):
@@ -303,8 +304,8 @@ class Tracker(Protocol):
 
     uri: str
 
-    def check(self) -> None:
-        """Raise OutsideError unless MLflow can be reached."""
+    def check(self, *, writing: bool = True) -> None:
+        """Raise OutsideError unless MLflow can be reached, and for reading holds anything."""
 
     def warm_up(self) -> None:
         """Get ready in the background for what is asked next."""

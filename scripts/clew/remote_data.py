@@ -23,18 +23,19 @@ def ensure_in_remote(context: Context, step: str, pointers: Sequence[Pointer]) -
             pushed = context.store.push(pointers, partial(context.reporter.progress, "pushed"))
         problems = context.store.problems(pointers)
     if problems:
-        raise _refusal(context, problems)
+        raise refusal(context, problems)
     return pushed
 
 
-def _refusal(context: Context, problems: Sequence[Problem]) -> Unverifiable:
+def refusal(context: Context, problems: Sequence[Problem]) -> Unverifiable:
     remote = context.store.remote()
     shown = ", ".join(f"{p.path} ({p.reason})" for p in problems[:SHOWN_PROBLEMS])
     more = f" and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
     if all(problem.reason == "missing" for problem in problems):
         return Unverifiable(
             f"data is in neither the cache nor the remote '{remote.name}': {shown}{more}",
-            fix="Run `dvc push` where it was created, or `clew process --force` to make it again.",
+            fix="Run `dvc push` where it was created; what stages make, `clew process --force` "
+            "makes again.",
         )
     return Unverifiable(
         f"the remote '{remote.name}' ({remote.shown_url}) holds other bytes than Git says: "

@@ -6,93 +6,26 @@ Every fact says where it was read; facts that are kept in two places are held ag
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+from clew.chain import Trace
 from clew.config.load import load
 from clew.config.model import Pipeline
 from clew.context import Context
+from clew.dvcyaml import scalar
 from clew.errors import ClewError, ConfigError
-from clew.identity import CommitSha, RunId, data_fingerprint
-from clew.lineage import NAMES
+from clew.fingerprint import training
+from clew.identity import CommitSha, DataFingerprint, Pointer, RunId, data_fingerprint, data_version
+from clew.lineage import NAMES, recorded_param
+from clew.mlflow_runs import COMPLETED, TRAIN
 from clew.ports import ModelVersion, TrackedRun
 from clew.resolve import pointers_at
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
-
-
-@dataclass(frozen=True)
-class Fact:
-    key: str
-    value: str
-    source: str  # where it was read
-
-
-@dataclass
-class Node:
-    id: str
-    kind: str
-    facts: list[Fact] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Edge:
-    source: str
-    target: str
-    relation: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """Two readings of one fact held against each other."""
-
-    what: str
-    verdict: str  # PASS | FAIL | UNVERIFIABLE
-    evidence: str
-
-
-@dataclass
-class Trace:
-    subject: str
-    nodes: dict[str, Node] = field(default_factory=dict)
-    edges: list[Edge] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-
-    @property
-    def verdict(self) -> str:
-        """FAIL when evidence contradicts itself, UNVERIFIABLE when some is missing, else PASS."""
-        verdicts = {check.verdict for check in self.checks}
-        return next((v for v in ("FAIL", "UNVERIFIABLE") if v in verdicts), "PASS")
-
-    def add(self, node: str, kind: str, facts: dict[str, str], source: str) -> None:
-        known = self.nodes.setdefault(node, Node(node, kind))
-        have = {fact.key for fact in known.facts}
-        known.facts += [Fact(k, v, source) for k, v in facts.items() if k not in have]
-
-    def link(self, source: str, target: str, relation: str) -> None:
-        edge = Edge(source, target, relation)
-        if edge not in self.edges:
-            self.edges.append(edge)
-
-    def check(self, what: str, passed: bool | None, evidence: str) -> None:
-        verdict = {True: "PASS", False: "FAIL", None: "UNVERIFIABLE"}[passed]
-        made = Check(what, verdict, evidence)
-        if made not in self.checks:
-            self.checks.append(made)
-
-    def as_json(self) -> dict[str, Any]:
-        nodes = [
-            {"id": n.id, "kind": n.kind, "facts": [vars(fact) for fact in n.facts]}
-            for n in self.nodes.values()
-        ]
-        return {
-            "subject": self.subject,
-            "verdict": self.verdict,
-            "nodes": nodes,
-            "edges": [vars(edge) for edge in self.edges],
-            "checks": [vars(check) for check in self.checks],
-        }
 
 
 def trace(context: Context, subject: str) -> Trace:
@@ -115,6 +48,11 @@ def trace(context: Context, subject: str) -> Trace:
         _models_of(context, result, {"run_fingerprint": run.params.get("run_fingerprint", "")})
     elif subject.startswith("data/"):
         _from_data_version(context, result, subject)
+    elif subject.startswith("models:"):
+        raise ConfigError(
+            f"{subject} names no model version",
+            fix="Write models:/NAME/VERSION or models:/NAME@ALIAS.",
+        )
     else:
         _from_commit(context, result, context.project.repository.commit(subject))
     return result
@@ -150,6 +88,43 @@ def _run(context: Context, result: Trace, run: TrackedRun) -> None:
         result.add(job, "job", {"executor": run.tags.get("clew.executor", "")}, source)
         result.link(run.id, job, "ran as")
     _data(context, result, run.id, run.params, source)
+    if run.tags.get("clew.stage") == TRAIN:
+        finished = run.status == "FINISHED" and COMPLETED.items() <= run.tags.items()
+        result.check(f"the run {run.id} is complete", finished, f"its status is {run.status}")
+        _fingerprint(context, result, run)
+
+
+def _fingerprint(context: Context, result: Trace, run: TrackedRun) -> None:
+    """Compute the run fingerprint again, from the commit and the recorded params."""
+    recorded = run.params.get("run_fingerprint")
+    what = "the run fingerprint"
+    if recorded is None:
+        return  # the lineage record is incomplete, which is told already
+    try:
+        computed = _computed(context, run)
+    except ClewError as error:
+        result.check(what, None, error.what)
+        return
+    commit = run.params["code_git_commit_id"][:12]
+    evidence = f"recorded {recorded}, computed from the commit {commit} and params: {computed}"
+    result.check(what, computed == recorded, evidence)
+
+
+def _computed(context: Context, run: TrackedRun) -> str:
+    commit = CommitSha(run.params["code_git_commit_id"])
+    pipeline = _pipeline_at(context, commit)
+    if pipeline is None:
+        raise ConfigError(f"pipeline.yaml at {commit[:12]} can't be read")
+    executor = run.tags.get("clew.executor", "")
+    made = training(context.project, pipeline, commit, executor=executor, overrides={})
+    other = {
+        key: scalar(run.params[key])
+        for key, value in made.params.items()
+        if run.params.get(key, recorded_param(value)) != recorded_param(value)
+    }
+    data = DataFingerprint(run.params["data_fingerprint"])
+    dirty = run.tags.get("clew.dirty") == "true"
+    return replace(made, params={**made.params, **other}).fingerprint(data, dirty=dirty)
 
 
 def _data(context: Context, result: Trace, owner: str, facts: Any, source: str) -> None:
@@ -193,12 +168,27 @@ def _data_commit(
     result.check("the data fingerprint", fingerprint == recorded, evidence)
     remote = context.store.remote()
     result.add(remote.shown_url, "DVC remote", {"name": remote.name}, "DVC config")
+    _bytes(context, result, pointers)
     for pointer in pointers:
         facts = {key: str(value) for key, value in pointer.as_json().items() if value is not None}
         node = f"{pointer.path} {pointer.md5}"
         result.add(node, "DVC pointer", facts, f"dvc.lock at {commit}")
         result.link(commit, node, "holds")
         result.link(node, remote.shown_url, "stored in")
+
+
+def _bytes(context: Context, result: Trace, pointers: Sequence[Pointer]) -> None:
+    """Hold the remote's objects against the pointers."""
+    what = "the data in the DVC remote"
+    try:
+        problems = context.store.problems(pointers)
+    except ClewError as error:
+        result.check(what, None, error.what)
+        return
+    shown = ", ".join(f"{problem.path} is {problem.reason}" for problem in problems[:3])
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    found = f"{shown}{more}" if problems else "every object is there, with the bytes of its name"
+    result.check(what, not problems, found)
 
 
 def _tag(context: Context, result: Trace, tag: str, data: CommitSha) -> None:
@@ -218,11 +208,21 @@ def _from_data_version(context: Context, result: Trace, tag: str) -> None:
     if commit is None:
         raise ConfigError(f"there is no data version {tag}", fix="See `git tag --list 'data/*'`.")
     result.add(tag, "data version", {"commit": commit}, f"git tag {tag}")
+    _commit(context, result, commit)
     result.link(tag, commit, "is on")
+    _names_its_data(context, result, tag, commit)
     _data_state(context, result, commit)
     for version in context.tracker.versions({"data_version": tag}):
         result.link(tag, version.uri, "trained")
         _model(context, result, version)
+
+
+def _names_its_data(context: Context, result: Trace, tag: str, commit: CommitSha) -> None:
+    pipeline = _pipeline_at(context, commit) or context.pipeline
+    with suppress(ClewError):  # told where the data state is followed
+        fingerprint = data_fingerprint(pointers_at(context.project, pipeline, commit))
+        name = data_version(pipeline.name, fingerprint)
+        result.check(f"the tag {tag} names its data", name == tag, f"the data is {name}")
 
 
 def _from_commit(context: Context, result: Trace, commit: CommitSha) -> None:
@@ -239,7 +239,11 @@ def _data_state(context: Context, result: Trace, commit: CommitSha) -> None:
     from clew.resolve import data_commit_of
 
     pipeline = _pipeline_at(context, commit) or context.pipeline
-    found = data_commit_of(context.project, pipeline, commit)
+    try:
+        found = data_commit_of(context.project, pipeline, commit)
+    except ClewError as error:
+        result.check(f"the data of {commit[:12]}", None, error.what)
+        return
     _data_commit(context, result, found.commit, pipeline, found.fingerprint)
     if found.commit != commit:
         result.link(commit, found.commit, "data_git_commit_id")

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.system.small import Small, make_small
 
+OPEN = """\
+import sys
+from pathlib import Path
+from clew.adapters.mlflow import MlflowTracker
+folder = Path(sys.argv[1])
+folder.mkdir(exist_ok=True)
+database = f"sqlite:///{folder}/mlflow.db"
+MlflowTracker(database, "small", "small-model", folder / "artifacts").runs({})
+"""
+
 
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A pipeline that never ran; its MLflow database is there already, which takes seconds."""
     small = make_small(tmp_path_factory.mktemp("fresh"))
-    assert small.clew("trace", "models:/none/1").returncode == 2
+    subprocess.run([sys.executable, "-c", OPEN, str(small.work / ".clew")], check=True)
     return small
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -91,6 +92,9 @@ def test_what_does_not_exist_is_said_in_one_line(ran: Small, subject: str) -> No
         ),
         ("DELETE FROM model_version_tags WHERE key = 'data_version'", "UNVERIFIABLE", 3),
         ("UPDATE runs SET lifecycle_stage = 'deleted'", "UNVERIFIABLE", 3),
+        ("UPDATE params SET value = '9.9' WHERE key = 'train.lr'", "FAIL", 1),
+        ("UPDATE runs SET status = 'FAILED'", "FAIL", 1),
+        ("DELETE FROM tags WHERE key = 'clew.outcome'", "FAIL", 1),
     ],
 )
 def test_spoilt_evidence_never_passes(ran: Small, statement: str, verdict: str, code: int) -> None:
@@ -98,6 +102,42 @@ def test_spoilt_evidence_never_passes(ran: Small, statement: str, verdict: str, 
     done = ran.clew("trace", "models:/small-model/1", "--json")
     assert done.returncode == code, done.stderr
     assert json.loads(done.stdout)["verdict"] == verdict
+
+
+@pytest.mark.parametrize("harm", ["overwritten", "missing", "emptied listing"])
+def test_harm_to_the_data_never_passes(ran: Small, harm: str) -> None:
+    objects = sorted(path for path in ran.storage.rglob("*") if path.is_file())
+    (listing,) = (path for path in objects if path.suffix == ".dir")
+    victim = listing if harm == "emptied listing" else objects[0]
+    victim.chmod(0o644)
+    victim.unlink() if harm == "missing" else victim.write_text("[]")
+    for subject in ("models:/small-model/1", "HEAD", ran.answer("resolve")["data_version"]):
+        done = ran.clew("trace", subject, "--json")
+        assert done.returncode in (1, 3), subject
+        assert json.loads(done.stdout)["verdict"] in ("FAIL", "UNVERIFIABLE")
+
+
+def test_a_tag_on_other_data_never_passes(ran: Small) -> None:
+    tag = ran.answer("resolve")["data_version"]
+    root = ran.git("rev-list", "--max-parents=0", "HEAD")
+    ran.git("tag", "-f", "-a", "-m", "moved", tag, root)
+    assert ran.clew("trace", tag).returncode in (1, 3)
+
+
+def test_trace_without_mlflow_is_unverifiable_and_makes_nothing(ran: Small) -> None:
+    shutil.rmtree(ran.work / ".clew")
+    for subject in ("models:/small-model/1", "HEAD"):
+        done = ran.clew("trace", subject)
+        assert done.returncode == 3
+        assert "no MLflow database" in done.stderr
+    assert not (ran.work / ".clew/mlflow.db").exists()
+
+
+def test_a_run_with_other_params_can_be_traced(ran: Small) -> None:
+    ran.answer("run", "--param", "train.lr=0.7")
+    trace = ran.answer("trace", "models:/small-model/2")
+    assert trace["verdict"] == "PASS"
+    assert facts(trace, "MLflow run")["train.lr"] == "0.7"
 
 
 def test_a_missing_tag_is_unverifiable(ran: Small) -> None:

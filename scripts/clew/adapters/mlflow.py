@@ -22,7 +22,6 @@ from clew.ports import ModelVersion, TrackedDataset, TrackedRun, Tracker
 
 PAGE = 1_000  # MLflow's largest page
 BATCH = 100  # params or tags per request
-PARAM_CHARACTERS = 6_000
 TAG_CHARACTERS = 8_000
 CONFLICT_ATTEMPTS = 5
 MODEL = "model"  # artifact name of the model in its run
@@ -40,8 +39,8 @@ class MlflowTracker(Tracker):
     def _client(self) -> Any:
         return self._connection.client
 
-    def check(self) -> None:
-        self._connection.check()
+    def check(self, *, writing: bool = True) -> None:
+        self._connection.check(writing=writing)
 
     def warm_up(self) -> None:
         """Open MLflow in the background; an error shows when MLflow is really needed."""
@@ -144,9 +143,7 @@ class MlflowTracker(Tracker):
 
         run = self._client.get_run(run_id)
         new_params = [
-            Param(key, value[:PARAM_CHARACTERS])
-            for key, value in params.items()
-            if key not in run.data.params
+            Param(key, value) for key, value in params.items() if key not in run.data.params
         ]
         new_tags = [
             RunTag(key, value[:TAG_CHARACTERS])

@@ -25,6 +25,8 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Standard output is for the answer.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 LIMITS = {
     # A server that hangs must not hold a run for MLflow's default of many minutes.
@@ -69,9 +71,15 @@ class Connection:
                 self._opened = self._connect()
             return self._opened
 
-    def check(self) -> None:
+    def check(self, *, writing: bool = True) -> None:
         """Raise OutsideError unless the tracking URI answers; does not import mlflow."""
         shown = without_credentials(self.uri)
+        file = self.uri.removeprefix(SQLITE)
+        if not writing and file != self.uri and not Path(file).exists():
+            raise OutsideError(
+                f"there is no MLflow database at {shown}",
+                fix="Ask where the runs were made, or set MLFLOW_TRACKING_URI.",
+            )
         try:
             if self.uri.startswith(SQLITE):
                 self._check_database()

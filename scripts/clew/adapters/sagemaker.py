@@ -18,7 +18,7 @@ from clew.adapters import sagemaker_requests as requests
 from clew.adapters.aws import Aws, code_of, message_of, translated
 from clew.adapters.job_code import CONTAINER_FIELDS, code_archive
 from clew.adapters.s3_files import S3Files
-from clew.adapters.sagemaker_logs import LogTail
+from clew.adapters.sagemaker_logs import LogTail, last_line
 from clew.config.model import FrameworkImage, SageMaker
 from clew.errors import ConfigError, Detached
 from clew.ports import Executor, Job, JobExists, JobSpec, JobStatus, RemoteConfig
@@ -30,6 +30,9 @@ REMOTE_OPTIONS = (  # what a job may know of the DVC remote: never keys, it has 
 )
 STATUS = {"Stopping": JobStatus.IN_PROGRESS}
 ABSENT = ("not found", "could not find", "does not exist")
+ALGORITHM = "AlgorithmError"  # SageMaker's word for what the job's own code did
+NO_CAPACITY = "CapacityError"
+REASON_CHARACTERS = 1024  # SageMaker's limit
 LOGS = {"Training": "/aws/sagemaker/TrainingJobs", "Processing": "/aws/sagemaker/ProcessingJobs"}
 
 
@@ -115,14 +118,13 @@ class SageMakerExecutor(Executor):
             found = self._describe(name)
             if found is None:
                 raise ConfigError(f"SageMaker has no job {name} any more", fix="Run it again.")
+            tail.read()  # before its status, which may be its last
             secondary = found.get("SecondaryStatus") or found[f"{kind_of(name)}JobStatus"]
             if secondary != said:
                 on_line(f"SageMaker: {secondary}")
                 said = secondary
-            tail.read()
             job = self._job(name, found)
             if job.status is not JobStatus.IN_PROGRESS:
-                tail.read()
                 return job
             time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # only to spread calls
             pause = min(pause * 1.3, LAST_POLL)
@@ -145,7 +147,6 @@ class SageMakerExecutor(Executor):
         kind = kind_of(name)
         said = found[f"{kind}JobStatus"]
         status = STATUS.get(said) or JobStatus(said)
-        reason = found.get("ExitMessage") or found.get("FailureReason") or ""
         output = None
         if status in (JobStatus.COMPLETED, JobStatus.FAILED):
             output = self._results(name, kind)
@@ -154,14 +155,29 @@ class SageMakerExecutor(Executor):
             name=name,
             status=status,
             environment=found.get("Environment", {}),
-            reason=str(result.get("failure") or reason),
+            reason=self._reason(name, status, found, result),
             seconds=float(found.get("TrainingTimeInSeconds") or _seconds(found)),
             output=output if status is JobStatus.COMPLETED else None,
             pushed=result.get("pushed", 0),
             reused=result.get("reused", 0),
             arn=found[f"{kind}JobArn"],
             billable_seconds=found.get("BillableTimeInSeconds"),
+            no_capacity=found.get("FailureReason", "").startswith(NO_CAPACITY),
         )
+
+    def _reason(
+        self, name: str, status: JobStatus, found: Mapping[str, Any], result: Mapping[str, Any]
+    ) -> str:
+        """Return why a job ended without a result: its own words before SageMaker's."""
+        if status is JobStatus.STOPPED:
+            return _limit(found) or "stopped on request"
+        if status is not JobStatus.FAILED:
+            return ""
+        own = result.get("failure") or found.get("ExitMessage")
+        words = f"{ALGORITHM}: {own}" if own else str(found.get("FailureReason", ""))
+        last = last_line(self._aws, LOGS[kind_of(name)], name) if ALGORITHM in words else ""
+        room = REASON_CHARACTERS - len(last) - 3
+        return f"{words[:room]} | {last}" if last else words
 
     def _results(self, name: str, kind: str) -> Path:
         """Return the folder with the collected files, in the layout of a training container."""
@@ -238,6 +254,19 @@ def _result(folder: Path | None) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = json.loads(file.read_text())
     return found
+
+
+def _limit(found: Mapping[str, Any]) -> str:
+    """Return which limit stopped a job, empty when none did."""
+    secondary, limits = found.get("SecondaryStatus", ""), found.get("StoppingCondition", {})
+    most = limits.get("MaxRuntimeInSeconds", float("inf"))
+    if not secondary and _seconds(found) >= most:
+        secondary = "MaxRuntimeExceeded"  # processing jobs have no secondary status
+    if not secondary.endswith("Exceeded"):
+        return ""
+    if secondary.startswith("MaxWait"):
+        most = limits.get("MaxWaitTimeInSeconds")
+    return f"{secondary}: the job took longer than its limit of {most} s"
 
 
 def _seconds(found: Mapping[str, Any]) -> float:

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from clew.adapters.aws import Aws, code_of
+from clew.container.messages import FAILED
 
 PAGES = 20  # of one stream between two looks at the others
+ABSENT = "ResourceNotFoundException"
+TAIL = 1000  # lines in which the stage's last one is looked for
 
 
 class LogTail:
@@ -26,17 +29,11 @@ class LogTail:
 
         client = self._aws.client("logs")
         try:
-            for stream in self._streams(client):
+            for stream in streams(client, self._group, self._job):
                 self._read(client, stream)
         except ClientError as error:
-            if code_of(error) != "ResourceNotFoundException":
+            if code_of(error) != ABSENT:
                 raise
-
-    def _streams(self, client: Any) -> list[str]:
-        found = client.describe_log_streams(
-            logGroupName=self._group, logStreamNamePrefix=f"{self._job}/"
-        )
-        return sorted(row["logStreamName"] for row in found["logStreams"])
 
     def _read(self, client: Any, stream: str) -> None:
         host = stream.rpartition("/")[2].rpartition("-")[0]
@@ -54,3 +51,33 @@ class LogTail:
             self._tokens[stream] = answer["nextForwardToken"]
             if answer["nextForwardToken"] == token:
                 return
+
+
+def streams(client: Any, group: str, job: str) -> list[str]:
+    """Return the names of a job's log streams, one for each host and start."""
+    pages = client.get_paginator("describe_log_streams").paginate(
+        logGroupName=group, logStreamNamePrefix=f"{job}/"
+    )
+    return sorted(row["logStreamName"] for page in pages for row in page["logStreams"])
+
+
+def last_line(aws: Aws, group: str, job: str) -> str:
+    """Return the last line that a stage of a failed job printed, empty when it printed nothing."""
+    from botocore.exceptions import ClientError
+
+    client = aws.client("logs")
+    found: list[str] = []
+    try:
+        for stream in streams(client, group, job):
+            answer = client.get_log_events(logGroupName=group, logStreamName=stream, limit=TAIL)
+            lines = [event["message"].strip() for event in answer["events"]]
+            mark = f"clew: {FAILED}"
+            if mark in lines:  # what follows is not the stage's
+                lines = lines[: lines.index(mark)]
+                found.insert(0, next(filter(None, reversed(lines)), ""))
+            else:
+                found.append(next(filter(None, reversed(lines)), ""))
+    except ClientError as error:
+        if code_of(error) != ABSENT:
+            raise
+    return found[0] if found else ""

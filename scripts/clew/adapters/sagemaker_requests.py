@@ -94,7 +94,8 @@ def processing(spec: JobSpec, settings: SageMaker, image: str, places: Places) -
         "ProcessingResources": {"ClusterConfig": _instances(settings, "VolumeKmsKeyId", 1)},
         "StoppingCondition": {"MaxRuntimeInSeconds": spec.max_seconds},
         "NetworkConfig": network,
-        "Environment": dict(spec.environment),
+        # Training containers are told by AWS's toolkit; for both it is where everything is.
+        "Environment": {**spec.environment, "SAGEMAKER_BASE_DIR": "/opt/ml"},
         "Tags": _tags(spec, settings),
     }
 
@@ -142,7 +143,7 @@ def _hyperparameters(spec: JobSpec, settings: SageMaker, places: Places) -> dict
         "sagemaker_submit_directory": places.code,
         "sagemaker_region": settings.region,
         "sagemaker_job_name": spec.name,
-        "sagemaker_container_log_level": 20,
+        "sagemaker_container_log_level": 30,  # WARNING; else it prints all it knows
     }
     if settings.distribution == "torchrun":
         toolkit["sagemaker_torch_distributed_enabled"] = True

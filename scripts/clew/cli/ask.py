@@ -7,10 +7,9 @@ import json
 import click
 
 from clew.cli.options import Options, shared
-from clew.errors import ConfigError
+from clew.errors import ConfigError, OutsideError, Unverifiable
 
-UNVERIFIABLE = 3
-VERDICT_CODES = {"PASS": 0, "FAIL": 1, "UNVERIFIABLE": UNVERIFIABLE}
+VERDICT_CODES = {"PASS": 0, "FAIL": 1, "UNVERIFIABLE": Unverifiable.exit_code}
 
 
 @click.command()
@@ -57,8 +56,11 @@ def trace(options: Options, subject: str) -> int:
     project = open_project(options)
     head = project.repository.commit("HEAD")
     context = open_context(project, options, head, PlainReporter())
-    context.tracker.check()
-    found = trace_subject(context, subject)
+    try:
+        context.tracker.check(writing=False)
+        found = trace_subject(context, subject)
+    except OutsideError as error:
+        raise Unverifiable(error.what, fix=error.fix) from error
     click.echo(json.dumps(found.as_json(), indent=2) if options.json else tree(found))
     return VERDICT_CODES[found.verdict]
 
@@ -87,4 +89,30 @@ def check(options: Options) -> int:
     return 0 if all(result.passed for result in results) else ConfigError.exit_code
 
 
-COMMANDS = [resolve, trace, check]
+@click.command()
+@click.argument("job")
+@click.option("--executor", help="Where the job runs: local or sagemaker.")
+@shared
+def wait(options: Options, job: str) -> int:
+    """Follow a job to its end.
+
+    JOB is the name that `clew run --detach` said. Its results are taken up by the same `clew run`.
+    """
+    from clew.cli.reporters import reporter
+    from clew.cli.wiring import open_context, open_project
+    from clew.ports import JobStatus
+
+    project = open_project(options)
+    head = project.repository.commit("HEAD")
+    with reporter() as progress:
+        executor = open_context(project, options, head, progress).executor
+        if executor.find(job) is None:
+            raise ConfigError(f"there is no job {job} on {executor.name}")
+        ended = executor.wait(job, progress.line)
+    answer = {"job": job, "status": ended.status.value, "reason": ended.reason}
+    text = ": ".join(filter(None, (ended.status.value, ended.reason)))
+    click.echo(json.dumps(answer, indent=2) if options.json else text)
+    return 0 if ended.status is JobStatus.COMPLETED else OutsideError.exit_code
+
+
+COMMANDS = [resolve, trace, check, wait]

@@ -26,7 +26,7 @@ INTERRUPTED = 130
 GROUPS = {
     "The whole flow": ["run"],
     "Its steps": ["process", "version", "train", "evaluate", "register"],
-    "Questions": ["resolve", "trace", "check"],
+    "Questions": ["resolve", "trace", "check", "wait"],
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clew.trace import Node, Trace
+from clew.chain import Node, Trace
 
 HIDDEN = {"dvc_repo_url", "dvc_remote_url"}  # shown as nodes of their own
 

@@ -112,6 +112,11 @@ class Executor:
         chosen = self.sagemaker if self.use == "sagemaker" and self.sagemaker else self.local
         return int(chosen.max_runtime_hours * 3600)
 
+    @property
+    def capacity_attempts(self) -> int:
+        """How many jobs to start, one after the other, while there is no machine for one."""
+        return self.sagemaker.capacity_attempts if self.sagemaker else 1
+
 
 @dataclass(frozen=True)
 class MLflow:
