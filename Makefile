@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 
-.PHONY: setup demo test lint wheel bench clean
+.PHONY: setup demo test test-aws lint wheel bench stand clean
 
 setup: .venv/ready
 
@@ -21,6 +21,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# What needs the rehearsal of AWS: its own contract, and clew on it.
+test-aws: .venv/stand-ready
+	$(BIN)/python -m pytest tests/unit/stand tests/system/sagemaker
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,6 +38,15 @@ bench: setup
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/resolve.py
 	$(BIN)/python benchmarks/overhead.py
+
+# A rehearsal of AWS on this machine: prints the environment to export, Ctrl-C stops it.
+stand: .venv/stand-ready
+	$(BIN)/python -m tests.stand
+
+.venv/stand-ready: .venv/ready
+	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python \
+		--extra dev --extra sagemaker --extra mlflow-app --extra stand
+	@touch $@
 
 clean:
 	rm -rf .venv .demo build dist

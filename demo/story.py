@@ -117,7 +117,7 @@ def explore() -> None:
     title("6. Look around")
     print(f"cd {WORK.relative_to(HERE)}")
     print("../../.venv/bin/mlflow ui --backend-store-uri sqlite:///.clew/mlflow.db")
-    print("Then open http://127.0.0.1:5000 : experiment and model 'fashion'.")
+    print("Then open http://127.0.0.1:5000 : experiment 'fashion', model 'fashion-classifier'.")
 
 
 def model() -> dict[str, str]:

@@ -45,8 +45,11 @@ def load(text: bytes, source: str) -> Any:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{source} is not UTF-8: {error.reason}") from error
     except yaml.YAMLError as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"{source} is broken YAML: {said}") from error
+        said = " ".join(str(error).replace(' in "<unicode string>",', " at").split())
+        raise ConfigError(
+            f"{source} is broken YAML: {said}",
+            fix=f"Correct it, or take it from a commit that has it whole: git checkout … {source}.",
+        ) from error
 
 
 def scalar(text: str) -> Any:

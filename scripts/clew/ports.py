@@ -176,6 +176,9 @@ class DataStore(Protocol):
     def problems(self, pointers: Sequence[Pointer]) -> list[Problem]:
         """Return what the remote lacks or holds with other bytes than the pointers say."""
 
+    def modified(self, pointers: Sequence[Pointer]) -> list[str]:
+        """Return which paths of the working tree hold something else than the pointers say."""
+
     def in_cache(self, pointers: Sequence[Pointer]) -> bool:
         """Tell whether the local cache holds every object of the pointers."""
 

@@ -10,7 +10,7 @@ from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, NoPointer, definitions
 from clew.errors import ConfigError
 from clew.identity import CommitSha
-from clew.inputs import deps_of, dvc_files
+from clew.inputs import added_inputs, deps_of, dvc_files
 from clew.request import RunRequest
 from clew.resolve import pointers_at
 
@@ -37,6 +37,7 @@ def refuse_unsound(context: Context, request: RunRequest) -> None:
     _refuse_unlisted_inputs(context, request.commit, stages)
     if not request.dirty:
         _refuse_dirty(context, request.commit, stages)
+    _refuse_modified(context, request)
 
 
 def _refuse_unlisted_inputs(context: Context, commit: CommitSha, stages: Definitions) -> None:
@@ -86,6 +87,19 @@ def _refuse_absent(context: Context, commit: CommitSha, stages: Definitions) -> 
                 f"the stage '{deps[dep]}' reads {dep}, which is not in the commit {commit[:12]}",
                 fix=f"Run `git add {dep}`, or `dvc add {dep}` when it is data, and commit.",
             )
+
+
+def _refuse_modified(context: Context, request: RunRequest) -> None:
+    """Refuse data in the working tree that DVC was not told of: no job would see it."""
+    if not request.dirty and request.commit != context.project.repository.commit("HEAD"):
+        return
+    names = [*context.pipeline.data.stages, *context.pipeline.train.stages]
+    modified = context.store.modified(added_inputs(context, request.commit, names))
+    if modified:
+        raise ConfigError(
+            f"DVC tracks {modified[0]}, which holds something else than is committed",
+            fix=f"Run `dvc add {modified[0]}` and commit {modified[0]}.dvc, or `dvc checkout` it.",
+        )
 
 
 def _refuse_dirty(context: Context, commit: CommitSha, stages: Definitions) -> None:

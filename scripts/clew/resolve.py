@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clew.config.model import Pipeline
 from clew.dvcfiles import NoPointer, definitions, files_of, pointers, untracked
+from clew.dvcyaml import load
 from clew.errors import ClewError, ConfigError, Unverifiable
 from clew.fingerprint import training
 from clew.identity import (
@@ -105,6 +108,33 @@ def pointers_at(project: Project, pipeline: Pipeline, commit: CommitSha) -> Poin
     return pointers(outputs, files)
 
 
+def pointers_then(project: Project, pipeline: Pipeline, commit: CommitSha) -> Pointers:
+    """Return the pointers at an earlier commit, before the pipeline was moved to its folder, too.
+
+    ConfigError where DVC has committed none.
+    """
+    try:
+        return pointers_at(project, pipeline, commit)
+    except ClewError:
+        before = project_at(project, pipeline.name, commit)
+        if before == project:
+            raise
+        return pointers_at(before, pipeline, commit)
+
+
+def project_at(project: Project, name: str, commit: CommitSha) -> Project:
+    """Return where a pipeline was at a commit: it may have been moved since."""
+    for entry in project.repository.entries(commit):
+        if posixpath.basename(entry.path) != project.file:
+            continue
+        text = project.repository.read(commit, [entry.path])[entry.path]
+        with suppress(ConfigError):
+            document = load(text or b"", entry.path)
+            if isinstance(document, dict) and document.get("name") == name:
+                return replace(project, folder=posixpath.dirname(entry.path))
+    return project
+
+
 def data_commit_of(project: Project, pipeline: Pipeline, commit: CommitSha) -> DataCommit:
     """Return the data commit of the data state that a commit has."""
     return data_commit(project, pipeline, commit, pointers_at(project, pipeline, commit))
@@ -154,9 +184,14 @@ def _verify(
     """Hold the pointers at the data commit against those that were asked for."""
     where = f"the data version tag {tag} is on {commit}" if tag else f"the walk ended at {commit}"
     try:
-        found = pointers_at(project, pipeline, commit)
+        found = pointers_then(project, pipeline, commit)
     except ClewError as error:
-        raise Unverifiable(f"{where}, whose pointers can't be read: {error.what}") from error
+        raise Unverifiable(
+            f"{where}, whose pointers can't be read: {error.what}",
+            fix=f"A data version never moves. Find out who moved it, then: git tag -d {tag}"
+            if tag
+            else "This is a bug in clew, please report it.",
+        ) from error
     if found != wanted:
         raise Unverifiable(
             f"{where}, whose data is {_shown(found)}; the commit has {_shown(wanted)}",

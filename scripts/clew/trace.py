@@ -22,7 +22,8 @@ from clew.identity import CommitSha, DataFingerprint, Pointer, RunId, data_finge
 from clew.lineage import NAMES, recorded_param
 from clew.mlflow_runs import COMPLETED, TRAIN
 from clew.ports import ModelVersion, TrackedRun
-from clew.resolve import pointers_at
+from clew.project import Project
+from clew.resolve import data_commit_of, pointers_then, project_at
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
@@ -112,11 +113,12 @@ def _fingerprint(context: Context, result: Trace, run: TrackedRun) -> None:
 
 def _computed(context: Context, run: TrackedRun) -> str:
     commit = CommitSha(run.params["code_git_commit_id"])
-    pipeline = _pipeline_at(context, commit)
-    if pipeline is None:
+    there = _pipeline_at(context, commit)
+    if there is None:
         raise ConfigError(f"pipeline.yaml at {commit[:12]} can't be read")
+    project, pipeline = there
     executor = run.tags.get("clew.executor", "")
-    made = training(context.project, pipeline, commit, executor=executor, overrides={})
+    made = training(project, pipeline, commit, executor=executor, overrides={})
     other = {
         key: scalar(run.params[key])
         for key, value in made.params.items()
@@ -134,7 +136,7 @@ def _data(context: Context, result: Trace, owner: str, facts: Any, source: str) 
         result.check("the lineage record", None, f"{source} lack {', '.join(missing)}")
         return
     code, data = CommitSha(facts["code_git_commit_id"]), CommitSha(facts["data_git_commit_id"])
-    pipeline = _pipeline_at(context, code) or context.pipeline
+    pipeline = _pipeline_of(context, code)
     _data_commit(context, result, data, pipeline, facts["data_fingerprint"])
     result.link(owner, data, "data_git_commit_id")
     if code != data:
@@ -159,7 +161,7 @@ def _data_commit(
 ) -> None:
     _commit(context, result, commit)
     try:
-        pointers = pointers_at(context.project, pipeline, commit)
+        pointers = pointers_then(context.project, pipeline, commit)
     except ClewError as error:
         result.check(f"the pointers at {commit[:12]}", None, error.what)
         return
@@ -218,9 +220,9 @@ def _from_data_version(context: Context, result: Trace, tag: str) -> None:
 
 
 def _names_its_data(context: Context, result: Trace, tag: str, commit: CommitSha) -> None:
-    pipeline = _pipeline_at(context, commit) or context.pipeline
+    pipeline = _pipeline_of(context, commit)
     with suppress(ClewError):  # told where the data state is followed
-        fingerprint = data_fingerprint(pointers_at(context.project, pipeline, commit))
+        fingerprint = data_fingerprint(pointers_then(context.project, pipeline, commit))
         name = data_version(pipeline.name, fingerprint)
         result.check(f"the tag {tag} names its data", name == tag, f"the data is {name}")
 
@@ -236,9 +238,7 @@ def _from_commit(context: Context, result: Trace, commit: CommitSha) -> None:
 
 
 def _data_state(context: Context, result: Trace, commit: CommitSha) -> None:
-    from clew.resolve import data_commit_of
-
-    pipeline = _pipeline_at(context, commit) or context.pipeline
+    pipeline = _pipeline_of(context, commit)
     try:
         found = data_commit_of(context.project, pipeline, commit)
     except ClewError as error:
@@ -255,9 +255,20 @@ def _models_of(context: Context, result: Trace, tags: dict[str, str]) -> None:
         _model(context, result, version)
 
 
-def _pipeline_at(context: Context, commit: CommitSha) -> Pipeline | None:
+def _pipeline_of(context: Context, commit: CommitSha) -> Pipeline:
+    """Return the pipeline as a commit has it; as it is now where the commit has none."""
+    there = _pipeline_at(context, commit)
+    return there[1] if there else context.pipeline
+
+
+def _pipeline_at(context: Context, commit: CommitSha) -> tuple[Project, Pipeline] | None:
+    """Return pipeline.yaml as a commit has it, and where it was then."""
     try:
-        (text,) = context.read(commit, context.project.file)
-        return load(text, context.project.file) if text is not None else None
+        project = context.project
+        if context.read(commit, project.file) == [None]:
+            project = project_at(project, context.pipeline.name, commit)
+        path = project.path(project.file)
+        text = project.repository.read(commit, [path])[path]
+        return (project, load(text, path)) if text is not None else None
     except ClewError:
         return None

@@ -54,3 +54,17 @@ def test_a_stage_that_fails_shows_its_own_words_and_no_others(raw: Small) -> Non
     assert done.returncode == 4
     assert "no money left" in done.stderr.splitlines()[-2]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["raw again\n", "war\n"], ids=["longer", "as long"])
+def test_what_was_changed_and_not_added_is_refused(raw: Small, text: str) -> None:
+    assert raw.clew("run").returncode == 0
+    (raw.work / "data/origin.txt").write_text(text)
+    before = end_state(raw)
+    for command in (["run"], ["check"], ["run", "--allow-dirty"]):
+        done = raw.clew(*command)
+        assert done.returncode == 2
+        assert "dvc add data/origin.txt" in done.stdout + done.stderr
+    assert end_state(raw) == before
+    raw.dvc("add", "-q", "data/origin.txt")
+    assert raw.clew("run", "--allow-dirty").returncode == 0

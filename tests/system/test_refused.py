@@ -105,6 +105,21 @@ def conflict_markers(small: Small) -> None:
     small.commit("Conflict")
 
 
+def misnamed_model(small: Small) -> None:
+    small.edit("pipeline.yaml", "model: model", "model: modell")
+    small.commit("Model")
+
+
+def misnamed_metrics(small: Small) -> None:
+    small.edit("pipeline.yaml", "path: metrics.json", "path: metric.json")
+    small.commit("Metrics")
+
+
+def absent_script(small: Small) -> None:
+    small.git("rm", "-q", "stages/evaluate.py")
+    small.commit("Forgotten")
+
+
 def no_remote(small: Small) -> None:
     small.edit("pipeline.yaml", "remote: storage", "remote: storrage")
     small.commit("Remote")
@@ -155,6 +170,9 @@ CASES: list[tuple[Break, int, list[str]]] = [
     (other_type, 2, ["pipeline.yaml:1"]),
     (alias_bomb, 2, ["pipeline.yaml"]),
     (conflict_markers, 2, ["dvc.lock", "conflict"]),
+    (misnamed_model, 2, ["train.model", "modell", "Did you mean 'model'?"]),
+    (misnamed_metrics, 2, ["train.metrics", "metric.json", "metrics.json"]),
+    (absent_script, 2, ["stages/evaluate.py", "not in the commit", "git add"]),
     (no_remote, 2, ["storrage", "storage"]),
     (unlisted_data, 2, ["vocabulary.txt", "data.outputs"]),
     (unlisted_code, 2, ["extra.py", "code.paths"]),

@@ -19,6 +19,7 @@ from clew.identity import Pointer
 from clew.ports import DataFile, DataStore, Problem, RemoteConfig
 from clew.redaction import without_credentials
 
+HASHED_BYTES = 500_000_000  # of data in the working tree, at most
 READERS = 8  # threads; hashing releases the GIL
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the command line has words for these
@@ -160,6 +161,27 @@ class DvcStore(DataStore):
                 fix="Running the same command again pushes only what is missing.",
             )
         return len(lacking)
+
+    @translated
+    def modified(self, pointers: Sequence[Pointer]) -> list[str]:
+        """Return which paths of the working tree hold something else than the pointers say.
+
+        What is large is told by its size and number of files: hashing it would take too long.
+        """
+        return [pointer.path for pointer in pointers if self._is_modified(pointer)]
+
+    def _is_modified(self, pointer: Pointer) -> bool:
+        path = self._folder / pointer.path
+        if not path.exists():
+            return False
+        ignore = self._repo.dvcignore
+        found = ignore.find(self._repo.fs, str(path)) if path.is_dir() else [path]
+        files = [Path(file) for file in found]
+        if pointer.size is not None and sum(f.stat().st_size for f in files) != pointer.size:
+            return True
+        if pointer.size is None or pointer.size > HASHED_BYTES:
+            return pointer.nfiles is not None and len(files) != pointer.nfiles
+        return any(out.changed_checksum() for out in self._repo.find_outs_by_path(str(path)))
 
     @translated
     def in_cache(self, pointers: Sequence[Pointer]) -> bool:

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProcessingJo
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,10 @@ NAME_CHARACTERS = 63
 ENTRIES = 100  # of Environment and of HyperParameters
 TRAINING_VALUE = 512  # characters of a variable
 PROCESSING_VALUE = 256
-HYPERPARAMETER = 2_500  # characters
+HYPERPARAMETER_KEY, HYPERPARAMETER = 256, 2_500  # characters
 TAGS = 50
+VARIABLE = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
+TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
 CHECKPOINTS = "/opt/ml/checkpoints"
 ENTRYPOINT = (  # at most 256 characters
     "cd /opt/ml/processing/input/code && tar xzf *.tar.gz && "
@@ -68,7 +71,12 @@ def training(spec: JobSpec, settings: SageMaker, image: str, places: Places) -> 
         request["CheckpointConfig"] = {"S3Uri": places.checkpoints, "LocalPath": CHECKPOINTS}
     if settings.network.subnets:
         request["VpcConfig"] = _vpc(settings)
-    refuse(spec, request["HyperParameters"], settings, TRAINING_VALUE)
+    if settings.spot and settings.keep_alive_minutes:
+        raise ConfigError(
+            "executor.sagemaker: AWS keeps no spot instances warm for the next job",
+            fix="Remove either spot or keep_alive_minutes.",
+        )
+    refuse(spec.name, request, settings, TRAINING_VALUE)
     return request
 
 
@@ -78,8 +86,7 @@ def processing(spec: JobSpec, settings: SageMaker, image: str, places: Places) -
     network: Request = {"EnableNetworkIsolation": False}
     if settings.network.subnets:
         network["VpcConfig"] = _vpc(settings)
-    refuse(spec, {}, settings, PROCESSING_VALUE)
-    return {
+    request = {
         "ProcessingJobName": spec.name,
         "RoleArn": settings.role,
         "AppSpecification": {
@@ -98,30 +105,48 @@ def processing(spec: JobSpec, settings: SageMaker, image: str, places: Places) -
         "Environment": {**spec.environment, "SAGEMAKER_BASE_DIR": "/opt/ml"},
         "Tags": _tags(spec, settings),
     }
+    refuse(spec.name, request, settings, PROCESSING_VALUE)
+    return request
 
 
-def refuse(
-    spec: JobSpec, hyperparameters: Mapping[str, str], settings: SageMaker, characters: int
-) -> None:
+def refuse(name: str, request: Request, settings: SageMaker, characters: int) -> None:
     """Raise ConfigError for what AWS would refuse, and name the offender."""
     if settings.network.isolation:
         raise ConfigError(
             "executor.sagemaker.network.isolation leaves a job no way to its data in S3",
             fix="Set it to false; subnets without a route to the internet keep it from there.",
         )
-    if len(spec.name) > NAME_CHARACTERS:
+    if len(name) > NAME_CHARACTERS:
         raise ConfigError(
-            f"the job name {spec.name} has {len(spec.name)} characters; "
-            f"SageMaker allows {NAME_CHARACTERS}",
+            f"the job name {name} has {len(name)} characters; SageMaker allows {NAME_CHARACTERS}",
             fix="Shorten `name` in pipeline.yaml.",
         )
-    _fit(spec.environment, "environment variable", characters)
-    _fit(hyperparameters, "hyperparameter", HYPERPARAMETER)
-    if len(settings.tags) + len(spec.tags) > TAGS:
-        raise ConfigError(f"there are more than {TAGS} tags", fix="Remove some of `tags`.")
+    variables = request["Environment"]
+    _fit(variables, "environment variable", characters, characters)
+    if wrong := [key for key in variables if not VARIABLE.fullmatch(key)]:
+        raise ConfigError(
+            f"SageMaker takes no environment variable of the name {wrong[0]!r}",
+            fix="Name it with letters, digits and underscores.",
+        )
+    _fit(request.get("HyperParameters", {}), "hyperparameter", HYPERPARAMETER_KEY, HYPERPARAMETER)
+    _refuse_tags(request["Tags"])
 
 
-def _fit(entries: Mapping[str, str], what: str, characters: int) -> None:
+def _refuse_tags(tags: list[dict[str, str]]) -> None:
+    if len(tags) > TAGS:
+        raise ConfigError(
+            f"the job would have {len(tags)} tags; SageMaker allows {TAGS} tags",
+            fix="Remove some of executor.sagemaker.tags.",
+        )
+    for tag in tags:
+        if not TAG_VALUE.fullmatch(tag["Value"]):
+            raise ConfigError(
+                f"AWS takes no tag {tag['Key']} with the value {tag['Value']!r}",
+                fix="Use up to 256 letters, digits, spaces and _.:/=+-@",
+            )
+
+
+def _fit(entries: Mapping[str, str], what: str, key_characters: int, characters: int) -> None:
     if len(entries) > ENTRIES:
         surplus = sorted(entries)[ENTRIES]
         raise ConfigError(
@@ -129,11 +154,14 @@ def _fit(entries: Mapping[str, str], what: str, characters: int) -> None:
             fix="Let the train stages list fewer params in dvc.yaml.",
         )
     for name, value in entries.items():
-        if len(value) > characters:
-            raise ConfigError(
-                f"the {what} {name} has {len(value)} characters; SageMaker allows {characters}",
-                fix="Shorten it, or read it from a file of the repository.",
-            )
+        for part, most in (("name", key_characters), ("value", characters)):
+            size = len(name if part == "name" else value)
+            if size > most:
+                raise ConfigError(
+                    f"the {part} of the {what} {name} has {size} characters; "
+                    f"SageMaker allows {most}",
+                    fix="Shorten it, or read it from a file of the repository.",
+                )
 
 
 def _hyperparameters(spec: JobSpec, settings: SageMaker, places: Places) -> dict[str, str]:

@@ -17,9 +17,10 @@ VERDICT_CODES = {"PASS": 0, "FAIL": 1, "UNVERIFIABLE": Unverifiable.exit_code}
 @click.option("--executor", help="Where the run would be: it is part of the run fingerprint.")
 @shared
 def resolve(options: Options, commit: str) -> None:
-    """Say which data a commit trains on.
+    """Say which data version and which training a commit stands for.
 
-    COMMIT is any revision; HEAD by default.
+    COMMIT is any revision; HEAD by default. It goes by dvc.lock as it is committed; whether that is
+    current is what `clew run --dry-run` tells.
     """
     from clew.cli.wiring import load_pipeline, open_project
     from clew.resolve import resolve as resolve_commit

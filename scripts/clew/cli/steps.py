@@ -50,7 +50,7 @@ def _run(options: Options, until: str, *, dry_run: bool, **arguments: Any) -> in
         request = _request(project, **arguments)
         context = open_context(project, options, request.commit, progress)
         if dry_run:
-            return _plan(context, request, options)
+            return _plan(context, request, options, until)
         context.tracker.warm_up()
         done = _steps(context, request, until)
     answer = {name: step.as_json() for name, step in done.items()}
@@ -115,10 +115,12 @@ def _steps(context: Context, request: RunRequest, until: str) -> dict[str, Step]
     return done
 
 
-def _plan(context: Context, request: RunRequest, options: Options) -> int:
+def _plan(context: Context, request: RunRequest, options: Options, until: str) -> int:
     from clew.plan import plan
 
     rows = plan(context, request)
+    last = next((n for n, row in enumerate(rows) if row.step == until), len(rows) - 1)
+    rows = rows[: last + 1]
     if options.json:
         click.echo(json.dumps([vars(row) for row in rows], indent=2))
     else:

@@ -53,10 +53,7 @@ def load_pipeline(project: Project, options: Options, commit: CommitSha) -> Pipe
             fix="Commit it, or name another with --pipeline.",
         )
     seen = ValidationCache(state_folder(project) / "cache")
-    environment = dict(os.environ)
-    if options.executor:
-        environment["CLEW_EXECUTOR"] = options.executor
-    return overridden(load(text, path, seen), environment)
+    return overridden(load(text, path, seen), os.environ, options.executor)
 
 
 def open_context(

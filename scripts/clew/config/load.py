@@ -51,31 +51,35 @@ def load(text: bytes, source: str, seen: ValidationCache | None = None) -> Pipel
     return pipeline
 
 
-def overridden(pipeline: Pipeline, environ: Mapping[str, str]) -> Pipeline:
-    """Return the pipeline with CLEW_EXECUTOR and MLFLOW_TRACKING_URI applied; empty means unset.
+def overridden(
+    pipeline: Pipeline, environ: Mapping[str, str], executor: str | None = None
+) -> Pipeline:
+    """Return the pipeline with --executor, or else what the environment sets, applied.
 
-    ConfigError names the variable whose value is not allowed.
+    CLEW_EXECUTOR and MLFLOW_TRACKING_URI count; empty means unset. ConfigError names the option or
+    the variable whose value is not allowed.
     """
-    use: Any = environ.get("CLEW_EXECUTOR") or pipeline.executor.use
+    said = "--executor" if executor else "CLEW_EXECUTOR"
+    use: Any = executor or environ.get("CLEW_EXECUTOR") or pipeline.executor.use
     uri = environ.get("MLFLOW_TRACKING_URI") or pipeline.mlflow.tracking_uri
-    refuse([*_executor_mistakes(use, pipeline), *_uri_mistakes(uri)])
-    executor = replace(pipeline.executor, use=use)
-    return replace(pipeline, executor=executor, mlflow=replace(pipeline.mlflow, tracking_uri=uri))
+    refuse([*_executor_mistakes(said, use, pipeline), *_uri_mistakes(uri)])
+    chosen = replace(pipeline.executor, use=use)
+    return replace(pipeline, executor=chosen, mlflow=replace(pipeline.mlflow, tracking_uri=uri))
 
 
-def _executor_mistakes(use: str, pipeline: Pipeline) -> Iterator[Mistake]:
+def _executor_mistakes(said: str, use: str, pipeline: Pipeline) -> Iterator[Mistake]:
     allowed = schema()["properties"]["executor"]["properties"]["use"]["enum"]
     if use not in allowed:
-        yield Mistake("CLEW_EXECUTOR", found_name(use, allowed))
+        yield Mistake(said, found_name(use, allowed))
     elif use == "sagemaker" and pipeline.executor.sagemaker is None:
         text = found(use, "local, because pipeline.yaml has no executor.sagemaker section")
-        yield Mistake("CLEW_EXECUTOR", text)
+        yield Mistake(said, text)
 
 
 def _uri_mistakes(uri: str) -> Iterator[Mistake]:
     rule = schema()["$defs"]["trackingUri"]
     if not re.fullmatch(rule["pattern"], uri):
-        yield Mistake("MLFLOW_TRACKING_URI", found(uri, rule["title"]))
+        yield Mistake("MLFLOW_TRACKING_URI", found(uri.partition("?")[0], rule["title"]))
 
 
 def _validate(document: Any, places: Places) -> None:

@@ -1,4 +1,4 @@
-"""The whole job, from the specification in the hyperparameters to the results."""
+"""The whole job, from its specification to its results."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from clew.container.data import pull, push
 from clew.container.messages import FAILED, is_told, reason, say
 from clew.container.processes import LIFELINE, hold
+from clew.container.ranks import after_the_first, help_out, is_first
 from clew.container.workspace import (
     Layout,
     configure_dvc,
     find_dvc_folder,
-    is_first_host,
     layout,
     open_bundle,
     override_params,
@@ -40,8 +40,9 @@ def main() -> int:
         say(FAILED)
         if not is_told(error):
             traceback.print_exc()
-        write(folders.failure, reason(error))
-        write(folders.output / RESULT, json.dumps({"failure": reason(error)}))
+        if not folders.failure.exists():  # the first to fail on this host is the cause
+            write(folders.failure, reason(error))
+            write(folders.output / RESULT, json.dumps({"failure": reason(error)}))
         return 1
     return 0
 
@@ -50,16 +51,19 @@ def run(spec: dict[str, Any], folders: Layout) -> None:
     """Do the whole job: the bundle, the data, the stages, the results."""
     source = open_bundle(spec, folders)
     set_environment(spec, folders)
-    configure_dvc(find_dvc_folder(source), spec["remote"])
+    configure_dvc(find_dvc_folder(source), spec["remote"], folders.code / "cache")
     override_params(spec["params"])
     from dvc.repo import Repo
 
     with Repo(".") as repo:
-        pull(repo, spec)
+        with after_the_first(folders):
+            pull(repo, spec)
+        if not is_first(folders):
+            help_out(repo, spec)
+            return
         reproduce(repo, spec)
         result = push(repo, spec) if spec["push"] else {}
-    if is_first_host(folders):
-        hand_back(spec, folders, result)
+    hand_back(spec, folders, result)
 
 
 def reproduce(repo: Any, spec: dict[str, Any]) -> None:
@@ -86,7 +90,8 @@ def hand_back(spec: dict[str, Any], folders: Layout, result: dict[str, int]) -> 
     for path in (*spec["collect"], "dvc.lock"):
         copy(Path(path), folders.output / path)
     if spec["model"]:
-        copy(Path(spec["model"]), folders.base / "model")
+        model = Path(spec["model"])
+        copy(model, folders.base / "model" / (model.name if model.is_file() else ""))
     write(folders.output / RESULT, json.dumps(result))
 
 

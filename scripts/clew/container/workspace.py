@@ -51,7 +51,9 @@ def open_bundle(spec: dict[str, Any], folders: Layout) -> Path:
 
     Returns the folder of the commit.
     """
-    bundle, source = folders.code / spec["bundle"], folders.code / "source"
+    # torchrun starts several of these in one container, and each needs a folder of its own.
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    bundle, source = folders.code / spec["bundle"], folders.code / f"source{rank or ''}"
     with bundle.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != spec["bundle_sha256"]:
@@ -61,15 +63,6 @@ def open_bundle(spec: dict[str, Any], folders: Layout) -> Path:
         archive.extractall(source, filter="data")
     os.chdir(source / spec["workdir"])
     return source
-
-
-def is_first_host(folders: Layout) -> bool:
-    """Tell whether this host hands the results back: all hosts of a training make the same."""
-    config = folders.base / "input/config/resourceconfig.json"
-    if not config.exists():
-        return True
-    hosts = json.loads(config.read_text())
-    return bool(hosts["current_host"] == min(hosts["hosts"]))
 
 
 def read_specification(folders: Layout) -> dict[str, Any]:
@@ -99,7 +92,7 @@ def find_dvc_folder(root: Path) -> Path:
     raise JobError("the bundle has no .dvc folder; commit .dvc/config")
 
 
-def configure_dvc(folder: Path, remote: dict[str, Any]) -> None:
+def configure_dvc(folder: Path, remote: dict[str, Any], cache: Path) -> None:
     """Make DVC work without Git and trust no remote (dvc#5502) and no cache but the job's own."""
     from configobj import ConfigObj
 
@@ -110,7 +103,7 @@ def configure_dvc(folder: Path, remote: dict[str, Any]) -> None:
         "check_update": "false",
         "remote": remote["name"],
     }
-    config["cache"] = {"dir": "cache", "type": "reflink,hardlink,copy"}
+    config["cache"] = {"dir": str(cache), "type": "reflink,hardlink,copy"}
     section = f'remote "{remote["name"]}"'
     config[section] = {**remote["options"], "url": remote["url"], "verify": "true"}
     path = folder / "config.local"
