@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from clew.context import Context
 from clew.errors import ConfigError
 from clew.identity import CommitSha
 from clew.inputs import touches
+from clew.ports import TreeEntry
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
+SYMLINK = "120000"
+SHA1_DIGITS = 40
 LFS_POINTER_BYTES = 1024  # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 
 
@@ -26,13 +30,22 @@ class Bundle:
 def bundle(context: Context, commit: CommitSha, needed: Iterable[str]) -> Bundle:
     """Return the commit as a tar file; ConfigError when it lacks what the stages need.
 
-    `git archive` leaves out submodules, the contents of Git LFS files and export-ignored paths.
+    `git archive` leaves out submodules, the contents of Git LFS files and export-ignored paths, and
+    filters and `export-subst` can write other bytes: each needed file is held against its blob id.
     """
     path = context.state / "bundles" / f"{commit}.tar"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        context.project.repository.archive(commit, path)
-    _refuse_gaps(context, commit, path, {context.project.path(item) for item in needed})
+    wanted = {context.project.path(item) for item in needed}
+    if path.exists():
+        with suppress(ConfigError, tarfile.TarError):
+            _refuse_gaps(context, commit, path, wanted)
+            return _hashed(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    context.project.repository.archive(commit, path)
+    _refuse_gaps(context, commit, path, wanted)
+    return _hashed(path)
+
+
+def _hashed(path: Path) -> Bundle:
     with path.open("rb") as file:
         return Bundle(path, hashlib.file_digest(file, "sha256").hexdigest())
 
@@ -47,11 +60,27 @@ def _refuse_gaps(context: Context, commit: CommitSha, path: Path, needed: set[st
                 _refuse(entry.path, "is a submodule", "Copy its files into this repository.")
             if entry.path not in members:
                 _refuse(entry.path, "is export-ignored", "Remove the rule from .gitattributes.")
-            member = members[entry.path]
-            if member.isfile() and member.size <= LFS_POINTER_BYTES:
-                file = archive.extractfile(member)
-                if file is not None and file.read(len(LFS_HEADER)) == LFS_HEADER:
-                    _refuse(entry.path, "is kept in Git LFS", "Track it with `dvc add` instead.")
+            if (file := archive.extractfile(members[entry.path])) is not None:
+                _refuse_other_bytes(entry, file.read())
+
+
+def _refuse_other_bytes(entry: TreeEntry, content: bytes) -> None:
+    if content.startswith(LFS_HEADER) and len(content) <= LFS_POINTER_BYTES:
+        _refuse(entry.path, "is kept in Git LFS", "Track it with `dvc add` instead.")
+    if entry.mode != SYMLINK and blob_id(content, len(entry.id)) != entry.id:
+        fix = "Remove `filter`, `ident` and `export-subst` for it from .gitattributes."
+        _refuse(entry.path, "is changed by Git on its way out", fix)
+
+
+def blob_id(content: bytes, digits: int) -> str:
+    """Return Git's id of a file's bytes, in a SHA-1 (40 digits) or SHA-256 repository.
+
+    https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+    """
+    algorithm = "sha1" if digits == SHA1_DIGITS else "sha256"
+    made = hashlib.new(algorithm, b"blob %d\0" % len(content), usedforsecurity=False)
+    made.update(content)
+    return made.hexdigest()
 
 
 def _refuse(path: str, why: str, fix: str) -> None:

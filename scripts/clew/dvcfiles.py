@@ -63,6 +63,13 @@ class Stage:
                 cached = options.get("cache", True) if isinstance(options, dict) else True
                 yield Out(self.place(str(path)), bool(cached))
 
+    def deps(self, *, templates: bool = False) -> Iterator[str]:
+        """Yield the paths that it reads, relative to dvc.yaml; with `${…}` in them if asked for."""
+        for item in self.listed("deps"):
+            path = next(iter(item)) if isinstance(item, dict) else str(item)
+            if "://" not in path and (templates or "${" not in path):
+                yield self.place(path)
+
     def listed(self, key: str) -> list[Any]:
         """Return what this stage lists under a key; ConfigError when that is no list."""
         return _list(self.body.get(key), f"`{key}` of the stage '{self.name}'")

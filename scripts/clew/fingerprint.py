@@ -124,6 +124,8 @@ MISSING = object()
 def _reads(names: Sequence[str], stages: Definitions) -> Iterator[_Read]:
     for name in names:
         stage = stages.stage(name)
+        if PARAMS in stage.deps():
+            yield _Read(name, PARAMS, None)
         for item in stage.listed("params"):
             for file, keys in item.items() if isinstance(item, dict) else [(PARAMS, [item])]:
                 if not isinstance(keys or [], list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, Stage, added, definitions
@@ -42,14 +42,6 @@ def touches(path: str, needed: str) -> bool:
     return path == needed or path.startswith(f"{needed}/") or needed.startswith(f"{path}/")
 
 
-def deps_of(stage: Stage) -> Iterator[str]:
-    """Yield the paths that a stage reads, relative to dvc.yaml; templates are left out."""
-    for item in stage.body.get("deps") or ():
-        path = next(iter(item)) if isinstance(item, dict) else str(item)
-        if "://" not in path and "${" not in path:
-            yield stage.place(path)
-
-
 def _all_deps(stages: Definitions, names: Sequence[str]) -> set[str]:
     """Return the deps of these stages and of those before them, which `dvc repro` runs too."""
     todo = [stages.stage(name) for name in names]
@@ -58,5 +50,5 @@ def _all_deps(stages: Definitions, names: Sequence[str]) -> set[str]:
         stage = todo.pop()
         if stage.name not in seen:
             seen[stage.name] = stage
-            todo += [owner[0] for dep in deps_of(stage) if (owner := stages.owner(dep))]
-    return {dep for stage in seen.values() for dep in deps_of(stage)}
+            todo += [owner[0] for dep in stage.deps() if (owner := stages.owner(dep))]
+    return {dep for stage in seen.values() for dep in stage.deps()}

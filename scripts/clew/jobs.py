@@ -11,7 +11,7 @@ from clew.context import Context
 from clew.errors import Detached, JobFailed
 from clew.identity import RunId
 from clew.ports import Job, JobExists, JobSpec, JobStatus, Reporter
-from clew.redaction import without_credentials
+from clew.redaction import without_secrets
 
 PROGRESS = re.compile(r"clew: (?P<verb>\w+) (?P<done>\d+)/(?P<total>\d+) files")  # clew.container
 FAILURE = "clew.failure"  # the tag in which `Tracker.finish` keeps its reason
@@ -48,11 +48,10 @@ def run_job(
                 return found
             _pass_over(context, found)
             continue
-        if found is None:
-            _submit(context, step, make(name))
-        else:
+        mine = found is None and _submit(context, make(name))
+        if not mine:
             context.reporter.step(step, f"attached to the running job {name}")
-        job = wait(context, step, name)
+        job = wait(context, step, name, mine=mine)
         if job.status is JobStatus.COMPLETED:
             return job
         refused += job.no_capacity
@@ -90,29 +89,35 @@ def _fail(context: Context, job: Job) -> NoReturn:
         fix = "Try again later, or name another executor.sagemaker.instance.type."
     elif LIMIT.match(job.reason):
         fix = "Give it more time in pipeline.yaml: executor, max_runtime_hours."
-    raise JobFailed(f"the job {job.name} failed: {job.reason}", fix=fix)
+    raise JobFailed(f"the job {job.name} failed: {without_secrets(job.reason)}", fix=fix)
 
 
-def _submit(context: Context, step: str, spec: JobSpec) -> None:
+def _submit(context: Context, spec: JobSpec) -> bool:
+    """Tell whether this made the job: another run may have been faster."""
     try:
         context.executor.submit(spec)
     except JobExists:
-        context.reporter.step(step, f"another run has started {spec.name}; attached to it")
+        return False
     except KeyboardInterrupt:
         context.executor.stop(spec.name)
         raise
+    return True
 
 
-def _leave(context: Context, step: str, name: str) -> Job:
+def _leave(context: Context, step: str, name: str, *, mine: bool) -> Job:  # noqa: ARG001
     context.reporter.step(step, f"job {name}")
     raise Detached(name)
 
 
-def _wait(context: Context, step: str, name: str) -> Job:
+def _wait(context: Context, step: str, name: str, *, mine: bool) -> Job:
+    """Follow a job; Detached when somebody else's is left on an interrupt."""
     context.reporter.step(step, f"job {name}")
     try:
         return context.executor.wait(name, lambda line: _show(context.reporter, line))
     except KeyboardInterrupt:
+        if not mine:
+            raise Detached(name, interrupted=True) from None
+        context.executor.stop(name)
         stopped = context.executor.find(name)
         if stopped is not None and stopped.status is not JobStatus.IN_PROGRESS:
             _close(context, stopped)
@@ -123,7 +128,7 @@ def _show(reporter: Reporter, line: str) -> None:
     if match := PROGRESS.fullmatch(line):
         reporter.progress(match["verb"], int(match["done"]), int(match["total"]))
     else:
-        reporter.line(without_credentials(line))
+        reporter.line(without_secrets(line))
 
 
 def run_id_of(job: Job) -> RunId:

@@ -19,15 +19,16 @@ NAMES = (
     "run_fingerprint",
     "code_git_commit_id",
 )
+RESERVED = (*NAMES, "dvc_repo_url", "dvc_remote_url")
 
 
 def run_params(context: Context, resolution: Resolution) -> dict[str, str]:
     """Return the params of every run: the chain, then what the train stages read."""
     return {
+        **{key: recorded_param(value) for key, value in resolution.params.items()},
         **chain(resolution),
         "dvc_repo_url": repository_url(context),
         "dvc_remote_url": context.store.remote().shown_url,
-        **{key: recorded_param(value) for key, value in resolution.params.items()},
     }
 
 

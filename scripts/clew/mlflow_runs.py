@@ -54,12 +54,12 @@ def opened_run(
 
     Ends it FINISHED, or FAILED with the reason; left open when the caller stops after a step.
     """
-    parent = claim(context, request, resolution, RUN)
-    if processed.run_id is not None:
-        record_lineage(context, resolution, processed.run_id)
-        context.tracker.record(processed.run_id, tags={"mlflow.parentRunId": parent})
-        complete(context, processed.run_id)
     try:
+        parent = claim(context, request, resolution, RUN)
+        if processed.run_id is not None:
+            record_lineage(context, resolution, processed.run_id)
+            context.tracker.record(processed.run_id, tags={"mlflow.parentRunId": parent})
+            complete(context, processed.run_id)
         yield parent
     except (GeneratorExit, Detached):
         raise
@@ -70,10 +70,12 @@ def opened_run(
 
 
 def finished_training(context: Context, resolution: Resolution) -> TrackedRun | None:
-    """Return the finished train run with this run fingerprint."""
+    """Return the finished train run with this run fingerprint and all declared metrics."""
+    declared = {name for file in context.pipeline.train.metrics for name in file.names}
     identity = {"clew.stage": TRAIN, "clew.key": resolution.run_fingerprint, **COMPLETED}
     runs = context.tracker.runs(identity)
-    return next((run for run in runs if run.status == "FINISHED"), None)
+    done = (run for run in runs if run.status == "FINISHED" and declared <= run.metrics.keys())
+    return next(done, None)
 
 
 def complete(context: Context, run_id: RunId) -> None:

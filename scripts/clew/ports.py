@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from clew.identity import CommitSha, Pointer, RunFingerprint, RunId
-from clew.redaction import without_credentials
+from clew.redaction import without_secrets
 
 
 class Reporter(Protocol):
@@ -107,8 +107,8 @@ class Repository(Protocol):
     def remote_url(self) -> str | None:
         """Return the remote's URL without credentials, None when there is no remote."""
 
-    def is_ancestor(self, older: CommitSha, newer: CommitSha) -> bool:
-        """Tell whether a commit is in another's history, as far as this clone knows."""
+    def is_ancestor(self, older: CommitSha, newer: CommitSha) -> bool | None:
+        """Tell whether a commit is in another's history; None when that one can't be had."""
 
     def on_remote(self, commit: CommitSha) -> bool:
         """Tell whether the remote has this commit on a branch or tag, as of now."""
@@ -156,7 +156,7 @@ class RemoteConfig:
 
     @property
     def shown_url(self) -> str:
-        return without_credentials(self.url)
+        return without_secrets(self.url)
 
 
 class DataStore(Protocol):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 from difflib import get_close_matches
 
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, NoPointer, definitions
 from clew.errors import ConfigError
+from clew.fingerprint import training
 from clew.identity import CommitSha
-from clew.inputs import added_inputs, deps_of, dvc_files
+from clew.inputs import added_inputs, dvc_files
+from clew.lineage import RESERVED
 from clew.request import RunRequest
 from clew.resolve import pointers_at
 
 SHOWN_PATHS = 5
+MLFLOW_NAME = re.compile(r"[/\w.\- :]{1,250}")
 DVC_CONFIG = ".dvc/config"
 
 
@@ -32,6 +36,7 @@ def refuse_unsound(context: Context, request: RunRequest) -> None:
         stages.stage(name)
     with contextlib.suppress(NoPointer):  # not processed yet
         pointers_at(context.project, context.pipeline, request.commit)
+    _refuse_reserved(context, request)
     _refuse_unwritten(context, stages)
     _refuse_absent(context, request.commit, stages)
     _refuse_unlisted_inputs(context, request.commit, stages)
@@ -46,7 +51,7 @@ def _refuse_unlisted_inputs(context: Context, commit: CommitSha, stages: Definit
     made = {o.path for name in pipeline.train.stages for o in stages.stage(name).outs()}
     covered = made | set(pipeline.data.outputs) | set(pipeline.code.paths) | {"params.yaml"}
     for name in pipeline.train.stages:
-        for dep in deps_of(stages.stage(name)):
+        for dep in stages.stage(name).deps(templates=True):
             if any(dep == path or dep.startswith(f"{path}/") for path in covered):
                 continue
             tracked = context.read(commit, f"{dep}.dvc") != [None] or stages.owner(dep) is not None
@@ -55,6 +60,21 @@ def _refuse_unlisted_inputs(context: Context, commit: CommitSha, stages: Definit
                 f"the stage '{name}' reads {dep}, which no fingerprint covers: "
                 "a change of it would not count as another training",
                 fix=f"Add {dep} to {key} in pipeline.yaml.",
+            )
+
+
+def _refuse_reserved(context: Context, request: RunRequest) -> None:
+    """Refuse params that MLflow can't hold, or that would pass for clew's own record."""
+    executor = context.executor.name
+    found = training(
+        context.project, context.pipeline, request.commit, executor=executor, overrides={}
+    )
+    for name in found.params:
+        if name in RESERVED or not MLFLOW_NAME.fullmatch(name):
+            why = "clew's own record uses" if name in RESERVED else "MLflow does not take"
+            raise ConfigError(
+                f"the train stages read a param named {name!r}, a name which {why}",
+                fix="Give it another name in params.yaml.",
             )
 
 
@@ -77,7 +97,7 @@ def _refuse_absent(context: Context, commit: CommitSha, stages: Definitions) -> 
     """Refuse inputs that are neither in the commit, nor with DVC, nor made by a stage."""
     pipeline = context.pipeline
     names = (*pipeline.data.stages, *pipeline.train.stages)
-    deps = {dep: name for name in names for dep in deps_of(stages.stage(name))}
+    deps = {dep: name for name in names for dep in stages.stage(name).deps()}
     here = [dep for dep in deps if stages.owner(dep) is None]
     asked = [(commit, context.project.path(dep)) for dep in here]
     found = context.project.repository.object_ids(asked) if asked else []
@@ -111,7 +131,7 @@ def _refuse_dirty(context: Context, commit: CommitSha, stages: Definitions) -> N
     read |= {*pipeline.code.paths, *(f"{path}.dvc" for path in pipeline.data.outputs)}
     read |= {pipeline.code.lock} if pipeline.code.lock else set()
     for name in (*pipeline.data.stages, *pipeline.train.stages):
-        read |= {path for dep in deps_of(stages.stage(name)) for path in (dep, f"{dep}.dvc")}
+        read |= {path for dep in stages.stage(name).deps() for path in (dep, f"{dep}.dvc")}
     paths = {context.project.path(path) for path in read} | {DVC_CONFIG}
     changed = repository.dirty(sorted(paths))
     if changed:

@@ -44,10 +44,11 @@ def register(
 ) -> Registered:
     """Return the one model version of this run fingerprint, promoted if gates and rules allow."""
     tracker = context.tracker
-    unfit = unfit_for_promotion(context, request, resolution)
-    verdict = {"clew.gate": evaluation.verdict, "clew.unfit": unfit}
     found = tracker.version_of(resolution.run_fingerprint)
     created = found is None
+    recorded = found.tags.get("code_git_commit_id") if found else None
+    unfit = unfit_for_promotion(context, request, CommitSha(recorded or resolution.commit))
+    verdict = {"clew.gate": evaluation.verdict, "clew.unfit": unfit}
     if found is None:
         found = tracker.create_version(trained.run_id, lineage.chain(resolution) | verdict)
         context.reporter.step("register", f"model version {found.uri}")
@@ -59,12 +60,12 @@ def register(
     return Registered(now, created, held_back, stays)
 
 
-def unfit_for_promotion(context: Context, request: RunRequest, resolution: Resolution) -> str:
-    """Return why no gate can promote this model, empty when nothing stands against it."""
+def unfit_for_promotion(context: Context, request: RunRequest, commit: CommitSha) -> str:
+    """Return why no gate can promote the model of a commit, empty when nothing stands against."""
     if request.dirty:
         return "it was trained from an uncommitted tree"
-    if not context.project.repository.on_remote(resolution.commit):
-        return f"no Git remote has the commit {resolution.commit[:12]}: `git push`, then run again"
+    if not context.project.repository.on_remote(commit):
+        return f"no Git remote has the commit {commit[:12]} it was trained from: push it, run again"
     return ""
 
 
@@ -101,6 +102,7 @@ def _newer(context: Context, resolution: Resolution, alias: str, version: ModelV
     commit = current.tags.get("code_git_commit_id") if current else None
     if current is None or commit is None or commit == resolution.commit:
         return ""
-    if context.project.repository.is_ancestor(resolution.commit, CommitSha(commit)):
-        return f"{current.uri} is of a newer commit, {commit[:12]}"
-    return ""
+    older = context.project.repository.is_ancestor(resolution.commit, CommitSha(commit))
+    if older is None:
+        return f"it can't be told whether {current.uri} is newer: its commit {commit[:12]} is gone"
+    return f"{current.uri} is of a newer commit, {commit[:12]}" if older else ""

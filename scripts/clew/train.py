@@ -60,7 +60,7 @@ def train(context: Context, request: RunRequest, resolution: Resolution, parent:
         usable=lambda job: _has_results(context, job),
         detach=request.detach,
     )
-    return _collect(context, job)
+    return _collect(context, job, parent)
 
 
 def _spec(
@@ -98,7 +98,7 @@ def _spec(
     )
 
 
-def _collect(context: Context, job: Job) -> Trained:
+def _collect(context: Context, job: Job, parent: RunId) -> Trained:
     """Bring the job's results into MLflow; doing it twice changes nothing."""
     if job.output is None:
         raise JobFailed(f"the training job {job.name} left no output")
@@ -113,7 +113,8 @@ def _collect(context: Context, job: Job) -> Trained:
                 fix="Let a train stage write the model there (train.model of pipeline.yaml).",
             )
         context.tracker.save_files(run_id, model, "model")
-    context.tracker.record(run_id, metrics=metrics, tags={**COMPLETED, **lineage.job_record(job)})
+    tags = {**COMPLETED, **lineage.job_record(job), "mlflow.parentRunId": parent}
+    context.tracker.record(run_id, metrics=metrics, tags=tags)
     context.tracker.finish(run_id, "FINISHED")
     return Trained(run_id, metrics, reused=False, job=job)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clew.context import Context
+from clew.dvcyaml import load
 from clew.identity import CommitSha
 from clew.mlflow_runs import finished_training
 from clew.ports import Advance
@@ -73,7 +74,11 @@ def _carrier(context: Context, request: RunRequest, processed: Processed) -> Com
         return commit
     path = context.project.path("dvc.lock")
     draft = context.project.repository.commit_file(commit, path, processed.lock, "draft")
-    fingerprint = resolve_request(context, request, draft).run_fingerprint
+    # Of the run that the commit by itself asks for: --param and --executor make no other commit.
+    (text,) = context.read(commit, context.project.file)
+    usual = load(text or b"", context.project.file).get("executor", {}).get("use", "local")
+    own = resolve(context.project, context.pipeline, draft, executor=usual, overrides={})
+    fingerprint = own.run_fingerprint
     message = f"Process {', '.join(processed.stale)}\n\nClew-Run: {fingerprint}\n"
     return context.project.repository.commit_file(commit, path, processed.lock, message)
 

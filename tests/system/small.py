@@ -9,7 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ class Small:
     """The folder that holds the work tree, its bare origin, the DVC remote and a HOME."""
 
     folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     @property
     def work(self) -> Path:
@@ -105,6 +107,7 @@ class Small:
             "GIT_COMMITTER_EMAIL": "t@example.org",
             "DVC_NO_ANALYTICS": "true",
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            **self.variables,
         }
 
     def git(self, *arguments: str, cwd: Path | None = None) -> str:

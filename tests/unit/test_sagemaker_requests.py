@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from clew.adapters import sagemaker_requests as requests
-from clew.adapters.sagemaker import kind_of, remote_for_job
-from clew.config.model import Instance, Network, SageMaker, Spot
+from clew.adapters.sagemaker import framework_image, kind_of, remote_for_job
+from clew.config.model import FrameworkImage, Instance, Network, SageMaker, Spot
 from clew.errors import ConfigError
 from clew.ports import JobSpec, RemoteConfig
 
@@ -157,6 +157,30 @@ def test_a_remote_that_no_job_reaches_is_refused(url: str) -> None:
         remote_for_job(RemoteConfig("storage", url))
 
 
+@pytest.mark.parametrize(
+    ("framework", "version", "instance", "uri"),
+    [
+        ("sklearn", "1.4-2", "ml.m5.large", "sagemaker-scikit-learn:1.4-2-cpu-py3"),
+        ("pytorch", "2.8", "ml.g5.xlarge", "pytorch-training:2.8-gpu-py312"),
+        ("pytorch", "1.8.1", "ml.m5.large", "pytorch-training:1.8.1-cpu-py3"),
+    ],
+)
+def test_a_framework_image_has_its_uri_from_the_sdk(
+    framework: str, version: str, instance: str, uri: str
+) -> None:
+    pytest.importorskip("sagemaker.core")
+    settings = dataclasses.replace(LEAST, instance=Instance(instance))
+    found = framework_image(FrameworkImage(framework, version), settings)
+    assert found.endswith(f".dkr.ecr.eu-west-1.amazonaws.com/{uri}")
+
+
+def test_a_framework_image_that_aws_lacks_is_refused() -> None:
+    pytest.importorskip("sagemaker.core")
+    with pytest.raises(ConfigError, match=r"pytorch 9\.9"):
+        framework_image(FrameworkImage("pytorch", "9.9"), LEAST)
+
+
 def test_the_step_in_a_name_decides_the_kind_of_a_job() -> None:
     assert kind_of("my-process-model-train-0123456789ab-1") == "Training"
     assert kind_of("train-process-0123456789ab-12") == "Processing"
+    assert kind_of("something") == "Training"

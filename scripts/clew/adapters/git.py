@@ -125,8 +125,10 @@ class GitRepository(GitWriter):
         self._git.run(*FETCH, *depth, remote, f"{ref}:{ref}")
         return self.tag_commit(tag)
 
-    def is_ancestor(self, older: CommitSha, newer: CommitSha) -> bool:
-        return self._peeled(newer) is not None and self._is_behind(older, [newer])
+    def is_ancestor(self, older: CommitSha, newer: CommitSha) -> bool | None:
+        if self._peeled(newer) is None:
+            self.on_remote(newer)  # which fetches what this clone lacks of the branches
+        return None if self._peeled(newer) is None else self._is_behind(older, [newer])
 
     def on_remote(self, commit: CommitSha) -> bool:
         remote = self._remote()

@@ -7,6 +7,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 START = "import sys\nfrom clew.container.__main__ import main\nsys.exit(main())\n"
@@ -32,16 +33,27 @@ def job_code() -> bytes:
     return buffer.getvalue()
 
 
-def code_archive(bundle: Path) -> tuple[bytes, str]:
+def code_archive(bundle: Path, requirements: str) -> tuple[bytes, str]:
     """Return a tar.gz of the bundle and what runs it, and the sha256 of what is in it."""
-    contents = (RUN.encode(), job_code(), bundle.read_bytes())
+    contents = {
+        PROGRAM: RUN.encode(),
+        "job.pyz": job_code(),
+        "bundle.tar": bundle.read_bytes(),
+    }
+    if requirements:
+        contents["requirements.txt"] = requirements.encode()  # SageMaker's toolkit installs them
     buffer = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w") as archive,
     ):
-        for name, content in zip((PROGRAM, "job.pyz", "bundle.tar"), contents, strict=True):
+        for name, content in contents.items():
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o644
             archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue(), hashlib.sha256(b"".join(contents)).hexdigest()
+    return buffer.getvalue(), hashlib.sha256(b"".join(contents.values())).hexdigest()
+
+
+def job_requirements() -> str:
+    """Return what a job needs besides Python: DVC as it is here."""
+    return "".join(f"{name}=={version(name)}\n" for name in ("dvc", "dvc-s3"))

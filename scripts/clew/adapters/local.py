@@ -66,12 +66,7 @@ class LocalExecutor(Executor):
         return _job(folder, status)
 
     def wait(self, name: str, on_line: Callable[[str], None]) -> Job:
-        lines = _Tail(self._folder / name / "log", on_line)
-        try:
-            return self._follow(name, lines)
-        except KeyboardInterrupt:
-            self.stop(name)
-            raise
+        return self._follow(name, _Tail(self._folder / name / "log", on_line))
 
     def _follow(self, name: str, lines: _Tail) -> Job:
         folder = self._folder / name

@@ -19,6 +19,7 @@ from clew.adapters.mlflow_connection import Connection, literal, tag_filter, tra
 from clew.errors import OutsideError
 from clew.identity import RunFingerprint, RunId
 from clew.ports import ModelVersion, TrackedDataset, TrackedRun, Tracker
+from clew.redaction import without_secrets
 
 PAGE = 1_000  # MLflow's largest page
 BATCH = 100  # params or tags per request
@@ -174,9 +175,13 @@ class MlflowTracker(Tracker):
 
     @translated
     def finish(self, run_id: RunId, status: str, reason: str = "") -> None:
+        run = self._client.get_run(run_id)
         if reason:
-            self._client.set_tag(run_id, "clew.failure", reason[:TAG_CHARACTERS])
-        if self._client.get_run(run_id).info.status != status:
+            said = without_secrets(reason)[:TAG_CHARACTERS]
+            self._client.set_tag(run_id, "clew.failure", said)
+        elif "clew.failure" in run.data.tags:
+            self._client.delete_tag(run_id, "clew.failure")
+        if run.info.status != status:
             self._client.set_terminated(run_id, status)
 
     @translated

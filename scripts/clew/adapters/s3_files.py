@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tarfile
 import tempfile
 from pathlib import Path
@@ -45,11 +44,6 @@ class S3Files:
         self._client.put_object(Bucket=bucket, Key=key, Body=content, **self._encryption)
 
     @translated
-    def upload(self, uri: str, file: Path) -> None:
-        bucket, key = split(uri)
-        self._client.upload_file(str(file), bucket, key, ExtraArgs=self._encryption or None)
-
-    @translated
     def unpack(self, uri: str, target: Path) -> bool:
         """Unpack a tar.gz into a folder that appears at once and whole; False: there is none."""
         if not self.exists(uri):
@@ -61,7 +55,7 @@ class S3Files:
             self._client.download_file(bucket, key, str(file))
             with tarfile.open(file) as archive:
                 archive.extractall(folder, filter="data")
-            replace(folder, target)
+            settle(folder, target)
         return True
 
     @translated
@@ -80,13 +74,16 @@ class S3Files:
                         continue  # a key may hold `..`
                     file.parent.mkdir(parents=True, exist_ok=True)
                     self._client.download_file(bucket, row["Key"], str(file))
-            replace(folder, target)
+            settle(folder, target)
 
 
-def replace(folder: Path, target: Path) -> None:
-    if target.exists():
-        shutil.rmtree(target)
-    folder.rename(target)
+def settle(folder: Path, target: Path) -> None:
+    """Give a folder its name; what another process put there meanwhile is the same."""
+    try:
+        folder.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
 
 
 def split(uri: str) -> tuple[str, str]:

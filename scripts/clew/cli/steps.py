@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from clew.request import RunRequest
 
 REFUSED = 1
+TRIGGERS = {  # GitHub's events, in the words of the tag clew.trigger
+    "push": "push",
+    "pull_request": "pull_request",
+    "workflow_dispatch": "dispatch",
+    "repository_dispatch": "dispatch",
+    "schedule": "dispatch",
+}
 TIMING = logging.getLogger("clew.timing")
 
 
@@ -70,20 +78,27 @@ def _request(
     allow_dirty: bool,
     detach: bool,
 ) -> RunRequest:
+    from clew.errors import ConfigError
     from clew.fingerprint import parse_overrides
     from clew.request import RunRequest
 
     repository = project.repository
     head = repository.commit("HEAD")
+    if commit and allow_dirty:
+        raise ConfigError(
+            "--allow-dirty tries out the working tree, --commit names a commit",
+            fix="Leave one of them out.",
+        )
     wanted = repository.commit(commit) if commit else head
     snapshot = wanted
-    if allow_dirty and wanted == head:
+    if allow_dirty:
         snapshot = repository.snapshot([project.folder or "."])
     if branch is None and wanted == head:
         branch = repository.head_branch()
     return RunRequest(
         commit=snapshot,
         branch=branch,
+        trigger=TRIGGERS.get(os.environ.get("GITHUB_EVENT_NAME", ""), "local"),
         params=parse_overrides(params),
         may_process=not no_process,
         reprocess=force,

@@ -54,8 +54,7 @@ def open_bundle(spec: dict[str, Any], folders: Layout) -> Path:
     # torchrun starts several of these in one container, and each needs a folder of its own.
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     bundle, source = folders.code / spec["bundle"], folders.code / f"source{rank or ''}"
-    with bundle.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = hashlib.sha256(bundle.read_bytes()).hexdigest()  # file_digest needs Python 3.11
     if found != spec["bundle_sha256"]:
         recorded = spec["bundle_sha256"]
         raise JobError(f"the sha256 of {bundle} is {found}, not {recorded} as recorded")
