@@ -25,10 +25,11 @@ def run(context: Context, request: RunRequest) -> Iterator[Step]:
     """
     preflight(context, request)
     yield (processed := process(context, request))
-    yield (versioned := version(context, request, processed))
+    versioned = version(context, request, processed)
     resolution = versioned.resolution
     with opened_run(context, request, resolution, processed) as parent:
         show_on_branch(context, request, versioned)
+        yield versioned
         yield (trained := train(context, request, resolution, parent))
         yield (evaluation := evaluate(context, request, resolution, trained, parent))
         yield register(context, request, resolution, trained, evaluation)

@@ -31,10 +31,12 @@ def plan(context: Context, request: RunRequest) -> list[PlannedStep]:
         later = ("version", "train", "evaluate", "register")
         return [data, *(PlannedStep(step, "unknown", reason) for step in later)]
     resolution = resolve_request(context, request, request.commit)
+    known = not context.tracker.is_new()
+    done = finished_training(context, resolution) if known else None
     return [
         PlannedStep("process", "exists", "dvc.lock is up to date"),
         _step("version", resolution.tagged, f"tag {resolution.data_version}"),
-        *_training(context, resolution.run_fingerprint, finished_training(context, resolution)),
+        *_training(context, resolution.run_fingerprint, done, known=known),
     ]
 
 
@@ -45,8 +47,10 @@ def _stale(context: Context, request: RunRequest, stages: tuple[str, ...]) -> tu
     return stale_stages(context, source)
 
 
-def _training(context: Context, fingerprint: str, done: object) -> list[PlannedStep]:
-    tracked = context.tracker.versions({"run_fingerprint": fingerprint})
+def _training(
+    context: Context, fingerprint: str, done: object, *, known: bool
+) -> list[PlannedStep]:
+    tracked = context.tracker.versions({"run_fingerprint": fingerprint}) if known else []
     version = tracked[0].uri if tracked else f"a version of {context.pipeline.mlflow.model}"
     return [
         _step("train", done is not None, f"training with run fingerprint {fingerprint[:12]}"),

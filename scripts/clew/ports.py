@@ -310,6 +310,9 @@ class Tracker(Protocol):
     def check(self, *, writing: bool = True) -> None:
         """Raise OutsideError unless MLflow can be reached, and for reading holds anything."""
 
+    def is_new(self) -> bool:
+        """Tell whether there is no store yet; the first run makes it."""
+
     def warm_up(self) -> None:
         """Get ready in the background for what is asked next."""
 

@@ -221,6 +221,19 @@ def test_dry_run_changes_nothing_and_says_what_would_happen(small: Small) -> Non
     assert end_state(small) == before
 
 
+def test_dry_run_makes_no_mlflow_store(ran: Small) -> None:
+    shutil.rmtree(ran.work / ".clew")
+    plan = {row["step"]: row["action"] for row in ran.answer("run", "--dry-run")}
+    assert (plan["process"], plan["train"]) == ("exists", "create")
+    assert not (ran.work / ".clew/mlflow.db").exists()
+
+
+def test_version_alone_shows_it_on_the_branch(small: Small) -> None:
+    small.answer("version")
+    tag = small.answer("resolve")["data_version"]
+    assert small.git("rev-list", "-n1", tag) == small.git("rev-parse", "main", cwd=small.origin)
+
+
 def test_dry_run_of_what_exists(ran: Small) -> None:
     plan = {row["step"]: row["action"] for row in ran.answer("run", "--dry-run")}
     assert plan["process"] == plan["version"] == plan["train"] == plan["register"] == "exists"

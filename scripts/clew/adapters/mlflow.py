@@ -43,6 +43,9 @@ class MlflowTracker(Tracker):
     def check(self, *, writing: bool = True) -> None:
         self._connection.check(writing=writing)
 
+    def is_new(self) -> bool:
+        return self._connection.is_new
+
     def warm_up(self) -> None:
         """Open MLflow in the background; an error shows when MLflow is really needed."""
         threading.Thread(target=self._warm, daemon=True).start()
@@ -82,10 +85,11 @@ class MlflowTracker(Tracker):
         return list(self._search(f"params.`{key}` = {literal(value)}"))
 
     def _search(self, query: str) -> Iterator[TrackedRun]:
+        experiment = self._connection.known_experiment
         token: str | None = None
-        while True:
+        while experiment is not None:
             page = self._client.search_runs(
-                [self._connection.experiment],
+                [experiment],
                 query,
                 max_results=PAGE,
                 order_by=["attributes.start_time ASC", "attributes.run_id ASC"],

@@ -55,17 +55,32 @@ class Connection:
         self._name = experiment
         self._artifacts = artifacts  # where a database without a server keeps its artifacts
         self._lock = threading.Lock()
-        self._opened: tuple[Any, str] | None = None
+        self._opened: Any = None
+        self._experiment: str | None = None
 
     @property
     def client(self) -> Any:
-        return self.open()[0]
+        return self.open()
 
     @property
     def experiment(self) -> str:
-        return self.open()[1]
+        """The experiment's id; it is made when there is none."""
+        found = self.known_experiment
+        return self._made_experiment() if found is None else found
 
-    def open(self) -> tuple[Any, str]:
+    @property
+    def known_experiment(self) -> str | None:
+        if self._experiment is None:
+            found = self.client.get_experiment_by_name(self._name)
+            self._experiment = str(found.experiment_id) if found else None
+        return self._experiment
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether there is no database yet."""
+        return self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists()
+
+    def open(self) -> Any:
         with self._lock:
             if self._opened is None:
                 self._opened = self._connect()
@@ -74,8 +89,7 @@ class Connection:
     def check(self, *, writing: bool = True) -> None:
         """Raise OutsideError unless the tracking URI answers; does not import mlflow."""
         shown = without_credentials(self.uri)
-        file = self.uri.removeprefix(SQLITE)
-        if not writing and file != self.uri and not Path(file).exists():
+        if not writing and self.is_new:
             raise OutsideError(
                 f"there is no MLflow database at {shown}",
                 fix="Ask where the runs were made, or set MLFLOW_TRACKING_URI.",
@@ -98,7 +112,9 @@ class Connection:
     def _check_database(self) -> None:
         """Write nothing, but as a writer: MLflow itself retries a bad file for a minute."""
         path = Path(self.uri.removeprefix(SQLITE))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.is_new:
+            _refuse_folder(path.parent)
+            return
         with closing(sqlite3.connect(path, timeout=REACH_SECONDS)) as database:
             database.execute("BEGIN IMMEDIATE")
             database.execute("SELECT count(*) FROM sqlite_master")
@@ -115,7 +131,7 @@ class Connection:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _connect(self) -> tuple[Any, str]:
+    def _connect(self) -> Any:
         if self.uri.startswith(SQLITE):
             self.check()
         os.environ.update(SETTINGS)
@@ -129,22 +145,25 @@ class Connection:
         with self.exclusive("open"):
             if self.uri.startswith(SQLITE):
                 _make_database(Path(self.uri.removeprefix(SQLITE)))
-            client = MlflowClient(self.uri, registry_uri=self.uri)
-            return client, self._experiment_id(client)
+            return MlflowClient(self.uri, registry_uri=self.uri)
 
-    def _experiment_id(self, client: Any) -> str:
+    def _made_experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
-        found = client.get_experiment_by_name(self._name)
-        if found is None:
-            location = self._artifacts.as_uri() if self._artifacts else None
-            try:
-                return str(client.create_experiment(self._name, location))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                found = client.get_experiment_by_name(self._name)
-        return str(found.experiment_id)
+        location = self._artifacts.as_uri() if self._artifacts else None
+        try:
+            return str(self.client.create_experiment(self._name, location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return str(self.client.get_experiment_by_name(self._name).experiment_id)
+
+
+def _refuse_folder(folder: Path) -> None:
+    """Raise OSError unless a database can be made there."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise NotADirectoryError(f"{there} is no folder that can be written to")
 
 
 def _make_database(path: Path) -> None:

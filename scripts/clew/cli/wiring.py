@@ -52,7 +52,10 @@ def load_pipeline(project: Project, options: Options, commit: CommitSha) -> Pipe
             f"the commit {commit[:12]} has no {path}",
             fix="Commit it, or name another with --pipeline.",
         )
-    seen = ValidationCache(state_folder(project) / "cache")
+    try:
+        seen = ValidationCache(state_folder(project) / "cache")
+    except OSError:  # a read-only checkout can be asked all the same
+        seen = None
     return overridden(load(text, path, seen), os.environ, options.executor)
 
 
