@@ -16,7 +16,7 @@ from typing import Any
 
 from clew.adapters import sagemaker_requests as requests
 from clew.adapters.aws import Aws, code_of, message_of, translated
-from clew.adapters.job_code import CONTAINER_FIELDS, code_archive
+from clew.adapters.job_code import CONTAINER_FIELDS, code_archive, job_requirements
 from clew.adapters.s3_files import S3Files
 from clew.adapters.sagemaker_logs import LogTail, last_line
 from clew.config.model import FrameworkImage, SageMaker
@@ -192,7 +192,9 @@ class SageMakerExecutor(Executor):
 
     def _code(self, spec: JobSpec) -> str:
         """Upload what a job runs, once for each content; return its URI."""
-        archive, sha256 = code_archive(spec.bundle)
+        # An image of one's own holds DVC; AWS's framework images don't.
+        whole = isinstance(self._settings.image, str)
+        archive, sha256 = code_archive(spec.bundle, "" if whole else job_requirements())
         uri = f"{self._settings.s3_prefix}/code/{sha256}.tar.gz"
         if not self._files.exists(uri):
             self._files.write(uri, archive)
@@ -219,7 +221,7 @@ class SageMakerExecutor(Executor):
 
 def kind_of(name: str) -> str:
     """Return SageMaker's kind of a job, from the step in its name."""
-    return "Processing" if name.rsplit("-", 3)[1] == "process" else "Training"
+    return "Processing" if name.rsplit("-", 3)[1:2] == ["process"] else "Training"
 
 
 def remote_for_job(remote: RemoteConfig) -> dict[str, Any]:
@@ -237,14 +239,24 @@ def framework_image(image: FrameworkImage, settings: SageMaker) -> str:
     """Return the URI of AWS's own image for a framework, by the SageMaker SDK."""
     from sagemaker.core import image_uris
 
-    uri: str = image_uris.retrieve(
-        framework=image.framework,
-        region=settings.region,
-        version=image.version,
-        py_version="py3",
-        instance_type=settings.instance.type,
-        image_scope="training",
-    )
+    wanted = {
+        "framework": image.framework,
+        "version": image.version,
+        "region": settings.region,
+        "instance_type": settings.instance.type,
+        "image_scope": "training",
+    }
+    try:
+        try:
+            uri: str = image_uris.retrieve(**wanted)
+        except ValueError:  # it has several for this version: ask for one
+            uri = image_uris.retrieve(**wanted, py_version="py3")
+    except ValueError as error:
+        raise ConfigError(
+            f"AWS has no image for {image.framework} {image.version} on {settings.instance.type}: "
+            f"{error}",
+            fix="Correct executor.sagemaker.image, or name an image by its digest.",
+        ) from error
     return uri
 
 

@@ -10,6 +10,8 @@ from clew.container.messages import FAILED
 
 PAGES = 20  # of one stream between two looks at the others
 ABSENT = "ResourceNotFoundException"
+OWN = "clew: "  # begins what clew itself says in a job
+MARK = f"{OWN}{FAILED}"
 TAIL = 1000  # lines in which the stage's last one is looked for
 
 
@@ -71,13 +73,16 @@ def last_line(aws: Aws, group: str, job: str) -> str:
         for stream in streams(client, group, job):
             answer = client.get_log_events(logGroupName=group, logStreamName=stream, limit=TAIL)
             lines = [event["message"].strip() for event in answer["events"]]
-            mark = f"clew: {FAILED}"
-            if mark in lines:  # what follows is not the stage's
-                lines = lines[: lines.index(mark)]
-                found.insert(0, next(filter(None, reversed(lines)), ""))
+            if MARK in lines:  # the host that failed; what follows is not the stage's
+                found.insert(0, _last(lines[: lines.index(MARK)]))
             else:
-                found.append(next(filter(None, reversed(lines)), ""))
+                found.append(_last(lines))
     except ClientError as error:
         if code_of(error) != ABSENT:
             raise
     return found[0] if found else ""
+
+
+def _last(lines: list[str]) -> str:
+    last = next(filter(None, reversed(lines)), "")
+    return "" if last.startswith(OWN) else last
