@@ -144,13 +144,10 @@ def pointers(outputs: Iterable[str], files: Mapping[str, bytes | None]) -> tuple
     return tuple(_pointer(output, files) for output in outputs)
 
 
-def pointers_in(lock: bytes, definitions: bytes, outputs: Iterable[str]) -> tuple[Pointer, ...]:
+def pointers_in(lock: bytes, dvc_yaml: bytes, outputs: Iterable[str]) -> tuple[Pointer, ...]:
     """Return the pointers of those outputs that stages make, from a dvc.lock and its dvc.yaml."""
-    files = {LOCK: lock, DEFINITIONS: definitions}
-    return pointers((o for o in outputs if _definitions(definitions).owner(o)), files)
-
-
-_definitions = definitions
+    files = {LOCK: lock, DEFINITIONS: dvc_yaml}
+    return pointers((o for o in outputs if definitions(dvc_yaml).owner(o)), files)
 
 
 def _pointer(output: str, files: Mapping[str, bytes | None]) -> Pointer:

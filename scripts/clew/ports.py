@@ -141,12 +141,6 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class DataFile:
-    path: str  # relative to pipeline.yaml
-    md5: str
-
-
-@dataclass(frozen=True)
 class RemoteConfig:
     """A DVC remote as a job needs it, found from anywhere on the machine."""
 
@@ -187,9 +181,6 @@ class DataStore(Protocol):
 
         `on_progress` is told how many are done of how many. ConfigError names what the cache lacks.
         """
-
-    def files(self, pointers: Sequence[Pointer]) -> list[DataFile]:
-        """Return every file of the data version with its hash; Unverifiable without its listing."""
 
 
 # --- Executors -------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 from clew.adapters.dvc import DvcStore
 from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.identity import Pointer
-from clew.ports import DataFile, Problem
+from clew.ports import Problem
 
 DVC_YAML = """\
 stages:
@@ -256,7 +256,6 @@ def test_a_bad_list_of_files(
     path.unlink() if bad is None else path.write_bytes(bad)
     before = state(top)
     assert store.problems([data]) == [Problem("data", reason)]
-    assert sorted(file.path for file in store.files([data])) == ["data/a", "data/b", "data/sub/c"]
     assert state(top / "storage") == {k: v for k, v in before.items() if "/storage/" in k}
 
 
@@ -320,18 +319,7 @@ def test_a_corrupt_listing_in_the_cache_does_not_count(
     path = place(top, data.md5, CACHE)
     path.write_bytes(b"[]")
     assert not store.in_cache([data])
-    assert len(store.files([data])) == 3
     assert path.read_bytes() == b"[]"
-
-
-def test_files_need_only_one_of_cache_and_remote(top: Path, store: DvcStore, data: Pointer) -> None:
-    wanted = [DataFile(f"data/{name}", md5(content)) for name, content in FILES.items()]
-    single_file = [DataFile("made", md5(b"made\n"))]
-    shutil.move(top / "storage", top / "elsewhere")
-    assert store.files([data, single(b"made\n", "made")]) == wanted + single_file
-    shutil.move(top / "elsewhere", top / "storage")
-    shutil.rmtree(top / CACHE)
-    assert DvcStore(top / "repo", None).files([data]) == wanted
 
 
 def test_a_listing_that_is_nowhere_is_missing_evidence(
@@ -340,4 +328,4 @@ def test_a_listing_that_is_nowhere_is_missing_evidence(
     place(top, data.md5, CACHE).unlink()
     place(top, data.md5).write_text(json.dumps([]))
     with pytest.raises(Unverifiable, match="the list of files of data"):
-        store.files([data])
+        store.push([data], lambda _done, _total: None)

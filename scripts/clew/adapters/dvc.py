@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clew.adapters.s3_objects import etags
 from clew.adapters.translation import translating
 from clew.errors import ClewError, ConfigError, OutsideError, Unverifiable
 from clew.identity import Pointer
-from clew.ports import DataFile, DataStore, Problem, RemoteConfig
+from clew.ports import DataStore, Problem, RemoteConfig
 from clew.redaction import without_credentials
 
 HASHED_BYTES = 500_000_000  # of data in the working tree, at most
@@ -42,6 +42,13 @@ def _explained(error: Exception, _store: DvcStore) -> ClewError | None:
 
 
 translated = translating(_explained)
+
+
+class File(NamedTuple):
+    """One file of a directory that DVC tracks."""
+
+    path: str  # relative to pipeline.yaml
+    md5: str
 
 
 class DvcStore(DataStore):
@@ -198,17 +205,6 @@ class DvcStore(DataStore):
                     return False
         return True
 
-    @translated
-    def files(self, pointers: Sequence[Pointer]) -> list[DataFile]:
-        """Return every file of the data version with its hash, from the cache or the remote."""
-        found: list[DataFile] = []
-        for pointer in pointers:
-            if pointer.md5.endswith(".dir"):
-                found += _listing(pointer, self._cache(pointer.hash), self._odb(pointer.hash))
-            else:
-                found.append(DataFile(pointer.path, pointer.md5))
-        return found
-
     def _cache(self, hash_name: str) -> Any:
         cache = self._repo.cache
         return cache.local if hash_name == "md5" else cache.legacy
@@ -300,13 +296,13 @@ def _object_problem(odb: Any, oid: str, size: int | None = None) -> str | None:
         return "missing"
 
 
-def _listing(pointer: Pointer, *odbs: Any) -> list[DataFile]:
+def _listing(pointer: Pointer, *odbs: Any) -> list[File]:
     """Return the files of a `.dir` object from the first place that holds its true bytes."""
     for odb in odbs:
         if _object_problem(odb, pointer.md5) is None:
             with odb.fs.open(odb.oid_to_path(pointer.md5), "rb") as file:
                 rows = json.loads(file.read())
-            return [DataFile(f"{pointer.path}/{row['relpath']}", row["md5"]) for row in rows]
+            return [File(f"{pointer.path}/{row['relpath']}", row["md5"]) for row in rows]
     raise Unverifiable(
         f"the list of files of {pointer.path} ({pointer.md5}) is missing or corrupt "
         "in DVC's cache and remote",
