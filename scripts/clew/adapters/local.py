@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clew.adapters.local_supervisor import conclude, locked
+from clew.adapters.local_supervisor import INHERITED, conclude, locked
 from clew.errors import OutsideError
 from clew.ports import Executor, Job, JobExists, JobSpec, JobStatus
 
@@ -42,11 +42,9 @@ class LocalExecutor(Executor):
         self._folder.mkdir(parents=True, exist_ok=True)
         # mkdtemp's folder is private: a job's environment may hold credentials.
         staging = Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
-        document = asdict(spec) | {
-            "bundle": str(spec.bundle.absolute()),
-            "environment": {**self._inherited, **spec.environment},
-        }
+        document = asdict(spec) | {"bundle": str(spec.bundle.absolute())}
         try:
+            (staging / INHERITED).write_text(json.dumps(self._inherited))
             (staging / "spec.json").write_text(json.dumps(document))
             staging.rename(self._folder / spec.name)
         except OSError as error:

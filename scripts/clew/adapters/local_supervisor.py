@@ -26,6 +26,7 @@ from clew.container.processes import LIFELINE, adopt_orphans, descendants, send
 
 TERMINATION_SECONDS = 5.0  # between SIGTERM and SIGKILL; SageMaker gives 120
 REASON_CHARACTERS = 1024  # SageMaker's limit
+INHERITED = "inherited.json"  # what the configuration lets through of the caller's environment
 LOG_TAIL = 65_536  # bytes in which the stage's last line is looked for
 
 
@@ -82,7 +83,8 @@ def execute(folder: Path, spec: dict[str, Any]) -> tuple[str, str]:
     base = folder / "ml"
     for name in FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
-    environment = write_inputs(base, spec)
+    inherited = taken(folder / INHERITED)
+    environment = {**write_inputs(base, spec), **inherited, **spec["environment"]}
     with running(base / "code", environment, folder / "log") as process:
         try:
             code = process.wait(timeout=spec["max_seconds"])
@@ -96,6 +98,13 @@ def execute(folder: Path, spec: dict[str, Any]) -> tuple[str, str]:
     if code == 0:
         return "Completed", ""
     return "Failed", failure_reason(base, folder / "log", code)
+
+
+def taken(file: Path) -> dict[str, str]:
+    """Return the caller's variables and leave no copy: they may be secrets."""
+    found: dict[str, str] = json.loads(file.read_text())
+    file.unlink()
+    return found
 
 
 # --- processes -----------------------------------------------------------------------------------
@@ -151,7 +160,7 @@ HOSTS = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name"
 
 
 def write_inputs(base: Path, spec: dict[str, Any]) -> dict[str, str]:
-    """Write what SageMaker writes before a job and return the job's whole environment."""
+    """Write what SageMaker writes before a job and return the variables that it sets."""
     channels = {
         name: {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
         for name in spec["channels"]
@@ -180,7 +189,6 @@ def job_environment(
         "SHELL": "/bin/sh",
         "PYTHONUNBUFFERED": "1",
         **sagemaker_variables(base, spec, channels),
-        **spec["environment"],
     }
 
 

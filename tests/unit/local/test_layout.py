@@ -70,6 +70,8 @@ def test_nothing_of_the_callers_environment_leaks(
     text = (job.output / "output/data/env").read_text()
     assert "planted" not in text
     assert "GITHUB_TOKEN=passed on purpose" in text
+    kept = [path for path in (bench.jobs / "job-1").rglob("*") if path.is_file()]
+    assert [p.name for p in kept if "passed on purpose" in p.read_text()] == ["env"]
     assert (bench.jobs / "job-1").stat().st_mode & 0o077 == 0, "others could read the environment"
 
 
