@@ -49,4 +49,5 @@ class Detached(ClewError):
     def __init__(self, job: str, *, interrupted: bool = False) -> None:
         fix = f"Continue with the same command again, or follow it with `clew wait {job}`."
         super().__init__(f"the job {job} goes on", fix=fix)
+        self.job = job
         self.exit_code = 130 if interrupted else 0

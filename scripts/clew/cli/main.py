@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("clew: interrupted; run the same command again to continue", err=True)
         sys.exit(INTERRUPTED)
     except Detached as left:
+        if "--json" in argv:
+            click.echo(json.dumps({"detached": left.job}))
         click.echo(f"clew: {left}", err=True)
         sys.exit(left.exit_code)
     except Exception as error:
