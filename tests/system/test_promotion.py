@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 from tests.system.small import Small
 from tests.system.state import tracked
 
@@ -86,3 +89,29 @@ def test_a_pipeline_that_moved_keeps_its_data_version(ran: Small) -> None:
     ran.commit("Keep the MLflow database")
     done = ran.clew("trace", "models:/small-model/1", "--pipeline", "models/pipeline.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_baseline_is_production_and_never_itself(ran: Small) -> None:
+    ran.edit("pipeline.yaml", "max_regression: 0.1", "min_improvement: 0.01")
+    ran.edit("params.yaml", "lr: 0.5", "lr: 0.8")
+    ran.commit("Ask for more")
+    ran.git("checkout", "-qb", "feature")
+    ran.git("push", "-q", "origin", "feature")
+    assert ran.answer("run")["register"]["aliases"] == ["candidate"]
+    ran.git("checkout", "-q", "main")
+    ran.edit("params.yaml", "lr: 0.8", "lr: 0.6")  # better than production, worse than candidate
+    ran.commit("A little more")
+    first = ran.answer("run")
+    assert first["evaluate"]["baseline"] == "models:/small-model/1"
+    assert "production" in first["register"]["aliases"]
+    again = ran.answer("run")
+    assert again["evaluate"]["passed"], "a model need not be better than itself"
+
+
+def test_a_baseline_whose_run_is_gone_is_missing_evidence(ran: Small) -> None:
+    with closing(sqlite3.connect(ran.work / ".clew/mlflow.db")) as database, database:
+        database.execute("UPDATE runs SET lifecycle_stage = 'deleted'")
+    better(ran, 0.6)
+    done = ran.clew("run")
+    assert done.returncode == 3
+    assert "can't be compared with" in done.stderr

@@ -200,6 +200,19 @@ def test_refused_before_anything_changes(
     assert time.monotonic() - started < 60
 
 
+READ = ["pipeline.yaml", "dvc.yaml", "dvc.lock", "params.yaml", "uv.lock", "data/raw.txt"]
+
+
+@pytest.mark.parametrize("path", [*READ, ".dvc/config"])
+def test_whatever_a_job_would_read_must_be_committed(ran: Small, path: str) -> None:
+    text = (ran.work / path).read_text()
+    (ran.work / path).write_text(f"{text}# changed\n")
+    done = ran.clew("run")
+    assert done.returncode == 2
+    assert path in done.stderr
+    assert "--allow-dirty" in done.stderr
+
+
 def test_a_stale_lock_is_refused_with_no_process(ran: Small) -> None:
     ran.edit("params.yaml", "count: 5", "count: 6")
     ran.commit("More data")

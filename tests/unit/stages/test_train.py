@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.stages.test_prepare import HERE, run, workspace
 
@@ -66,7 +67,9 @@ def test_the_same_file_runs_in_a_sagemaker_container(tmp_path: Path) -> None:
     stage("train", folder, "-C", "1e-05", SM_HPS='{"train.seed": 3}', **given)
     stage("evaluate", folder, **given)
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert (model / "MLmodel").exists()
+    card = yaml.safe_load((model / "MLmodel").read_text())
+    assert {"inputs", "outputs"} <= card["signature"].keys()
+    assert (model / card["saved_input_example_info"]["artifact_path"]).exists()
     assert not (folder / "model").exists()
     assert metrics["accuracy"] < 0.5  # so weak a machine: the argument was heard
 
