@@ -95,7 +95,7 @@ def test_data_that_breaks_after_the_check_is_found_by_the_job(again: Cloud) -> N
 
 
 def test_missing_data_that_no_commit_has_yet_is_made_again(cloud: Cloud) -> None:
-    assert cloud.clew("version").returncode == 0
+    assert cloud.clew("process").returncode == 0
     cloud.stand.boto3("s3").delete_object(
         Bucket=cloud.stand.s3_bucket, Key=cloud.data_object("3.txt")
     )
