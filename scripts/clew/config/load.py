@@ -10,6 +10,7 @@ from typing import Any
 from clew.config import rules
 from clew.config.mistakes import Mistake, Places, found, found_name, refuse
 from clew.config.model import (
+    Budget,
     Code,
     Consent,
     Data,
@@ -26,6 +27,8 @@ from clew.config.model import (
     Promotion,
     Records,
     SageMaker,
+    Serving,
+    ServingInstance,
     Spot,
     Train,
 )
@@ -132,8 +135,15 @@ def _sagemaker(section: Mapping[str, Any]) -> SageMaker:
             "instance": Instance(**section["instance"]),
             "network": Network(**_fields(section.get("network", {}))),
             "spot": Spot(**spot) if spot else None,
+            "serving": _serving(section.get("serving", {})),
+            "budget": Budget(**section.get("budget", {})),
         }
     )
+
+
+def _serving(section: Mapping[str, Any]) -> Serving:
+    instance = ServingInstance(**section.get("instance", {}))
+    return Serving(**dict(section) | {"instance": instance})
 
 
 def _gate(item: Mapping[str, Any], metrics: tuple[MetricsFile, ...]) -> Gate:

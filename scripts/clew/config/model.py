@@ -82,6 +82,29 @@ class Network:
 
 
 @dataclass(frozen=True)
+class ServingInstance:
+    type: str = "ml.m5.large"
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a model is served on an endpoint."""
+
+    role: str | None = None
+    image: str | None = None
+    instance: ServingInstance = field(default_factory=ServingInstance)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that may be spent, in USD."""
+
+    per_run_usd: float | None = None
+    per_month_usd: float | None = None  # a calendar month, UTC
+
+
+@dataclass(frozen=True)
 class SageMaker:
     """How jobs run on Amazon SageMaker."""
 
@@ -98,6 +121,11 @@ class SageMaker:
     network: Network = field(default_factory=Network)
     kms_key: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    processing_role: str | None = None
+    serving: Serving = field(default_factory=Serving)
+    model_package_group: str | None = None
+    budget: Budget = field(default_factory=Budget)
+    prices: Mapping[str, float] = field(default_factory=dict)  # USD per instance hour
 
 
 @dataclass(frozen=True)
