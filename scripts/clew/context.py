@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clew.config.model import Pipeline
 from clew.identity import CommitSha
 from clew.ports import DataStore, Executor, Reporter, Tracker
 from clew.project import Project
+
+if TYPE_CHECKING:
+    from clew.edges import LineageGraph
+    from clew.packages import ModelPackages
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class Context:
     tracker: Tracker
     reporter: Reporter
     state: Path  # `.clew`: bundles, local jobs and the embedded MLflow store
+    packages: ModelPackages | None = None  # where pipeline.yaml has executor.sagemaker
+    graph: LineageGraph | None = None
 
     @property
     def workdir(self) -> Path:

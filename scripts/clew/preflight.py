@@ -26,6 +26,8 @@ def preflight(context: Context, request: RunRequest) -> None:
     """Raise ConfigError or OutsideError for what would make a run unsound or fail halfway."""
     context.tracker.check()
     context.store.remote()
+    if context.packages is not None and context.executor.name == "sagemaker":
+        context.packages.check()
     refuse_unsound(context, request)
 
 

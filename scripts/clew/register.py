@@ -8,8 +8,10 @@ from typing import Any
 
 from clew import lineage
 from clew.context import Context
+from clew.edges import record_edges
 from clew.evaluate import Evaluation
 from clew.identity import CommitSha
+from clew.packages import ARN, ensure_package
 from clew.ports import ModelVersion
 from clew.request import RunRequest
 from clew.resolve import Resolution
@@ -30,6 +32,7 @@ class Registered:
             "uri": self.version.uri,
             "created": self.created,
             "aliases": list(self.version.aliases),
+            "model_package": self.version.tags.get(ARN),
             "held_back": self.held_back,
             "stays": list(self.stays),
         }
@@ -53,6 +56,8 @@ def register(
         found = tracker.create_version(trained.run_id, lineage.chain(resolution) | verdict)
         context.reporter.step("register", f"model version {found.uri}")
     tracker.tag_version(found, verdict)
+    record_edges(context, trained.run_id)
+    found = ensure_package(context, found, evaluation, unfit)
     refused = "" if evaluation.passed else "a gate refused it"
     held_back = "; ".join(filter(None, (refused, unfit)))
     stays = () if held_back else tuple(_promote(context, request, resolution, found))

@@ -21,6 +21,7 @@ from clew.fingerprint import training
 from clew.identity import CommitSha, DataFingerprint, Pointer, RunId, data_fingerprint, data_version
 from clew.lineage import NAMES, recorded_param
 from clew.mlflow_runs import COMPLETED, TRAIN
+from clew.packages import follow_package
 from clew.ports import ModelVersion, TrackedRun
 from clew.project import Project
 from clew.resolve import data_commit_of, pointers_then, project_at
@@ -64,6 +65,7 @@ def _model(context: Context, result: Trace, version: ModelVersion) -> None:
     facts = {name: version.tags[name] for name in NAMES if name in version.tags}
     facts |= {"aliases": ", ".join(version.aliases) or "none"}
     result.add(version.uri, "model version", facts, source)
+    follow_package(context, result, version)
     run = context.tracker.run(version.run_id)
     if run is None:
         result.check(f"the MLflow run of {version.uri}", None, f"run {version.run_id} is gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.stand.api import Listing, Record, answer_shape, now, operation, project
+from tests.stand.auto_registration import AutoRegistration
 from tests.stand.errors import not_found
 from tests.stand.identity import ACCOUNT, REGION, role_arn
 from tests.stand.world import World
@@ -15,8 +16,9 @@ LIST = Listing("Summaries", "MlflowAppSummary", "Name", equals={"Status": "Statu
 class MlflowApps:
     """Every App answers from the same server, see SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, registration: AutoRegistration) -> None:
         self._world = world
+        self._registration = registration
         self._apps: dict[str, Record] = {}
         if world.settings.mlflow_uri:
             self.create(
@@ -43,6 +45,7 @@ class MlflowApps:
             "LastModifiedTime": moment,
         }
         self._world.tag(arn, request.get("Tags", []))
+        self._registration.set(self._apps[arn])
         return {"Arn": arn}
 
     def _find(self, request: Record) -> Record:
@@ -61,6 +64,7 @@ class MlflowApps:
     @operation("UpdateMlflowApp")
     def update(self, request: Record) -> Record:
         self._find(request).update(request, Status="Updated", LastModifiedTime=now())
+        self._registration.set(self._find(request))
         return {"Arn": request["Arn"]}
 
     @operation("DeleteMlflowApp")

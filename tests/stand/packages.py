@@ -34,6 +34,7 @@ class Packages:
         self.groups: dict[str, Record] = {}
         self.packages: dict[str, Record] = {}  # by ARN
         self._last: dict[str, int] = {}
+        self._tokens: dict[str, str] = {}  # ClientToken → ARN
 
     @operation("CreateModelPackageGroup")
     def create_group(self, request: Record) -> Record:
@@ -84,7 +85,10 @@ class Packages:
     @operation("CreateModelPackage")
     def create(self, request: Record) -> Record:
         self._check(request)
+        token = request.get("ClientToken", "")
         with self._world.lock:
+            if token and token in self._tokens:
+                return {"ModelPackageArn": self._tokens[token]}
             record = {**request, "ModelPackageStatus": "Completed", "CreationTime": now()}
             record |= self._numbered(request) if "ModelPackageGroupName" in request else {}
             name = record["ModelPackageName"]
@@ -94,6 +98,7 @@ class Packages:
             record["ModelPackageStatusDetails"] = {"ValidationStatuses": []}
             record["LastModifiedTime"] = record["CreationTime"]
             self.packages[arn] = record
+            self._tokens[token] = arn
             self._world.tag(arn, request.get("Tags", []))
         return {"ModelPackageArn": arn}
 

@@ -15,6 +15,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from tests.stand import s3_proxy
 from tests.stand.admin import Admin
 from tests.stand.api import Handler, operations_of
+from tests.stand.auto_registration import AutoRegistration
 from tests.stand.endpoints import Endpoints
 from tests.stand.gateway import Gateway
 from tests.stand.image import Image
@@ -61,7 +62,7 @@ def build(world: World) -> Gateway:
     )
     operations: dict[str, Handler] = lineage.operations()
     parts = (training, processing, packages, models, endpoints, search)
-    for part in (*parts, MlflowApps(world), Tags(world)):
+    for part in (*parts, MlflowApps(world, AutoRegistration(world, packages)), Tags(world)):
         operations |= operations_of(part)
     admin = Admin(world, training.interrupt)
     return Gateway(world, operations, admin, Invocation(endpoints))

@@ -20,6 +20,8 @@ from clew.project import Project
 if TYPE_CHECKING:
     from clew.config.model import Pipeline, SageMaker
     from clew.context import Context
+    from clew.edges import LineageGraph
+    from clew.packages import ModelPackages
     from clew.ports import Executor, Reporter, Tracker
 
 SQLITE = "sqlite:///"
@@ -68,6 +70,7 @@ def open_context(
 
     pipeline = load_pipeline(project, options, commit)
     state = state_folder(project)
+    packages, graph = _registry(pipeline)
     return Context(
         project=project,
         pipeline=pipeline,
@@ -76,7 +79,22 @@ def open_context(
         tracker=_tracker(pipeline, state.parent),
         reporter=reporter,
         state=state,
+        packages=packages,
+        graph=graph,
     )
+
+
+def _registry(pipeline: Pipeline) -> tuple[ModelPackages | None, LineageGraph | None]:
+    """Return SageMaker's model registry and lineage, where pipeline.yaml says where they are."""
+    settings = pipeline.executor.sagemaker
+    if settings is None:
+        return None, None
+    from clew.adapters.sagemaker_lineage import SageMakerLineage
+    from clew.adapters.sagemaker_packages import SageMakerPackages
+
+    mlflow = pipeline.mlflow
+    packages = SageMakerPackages(settings, pipeline.name, mlflow.model, mlflow.tracking_uri)
+    return packages, SageMakerLineage(settings.region)
 
 
 def _executor(pipeline: Pipeline, state: Path, options: Options) -> Executor:

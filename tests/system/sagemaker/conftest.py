@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     from tests.stand import Stand
 
     with Stand(tmp_path_factory.mktemp("stand"), mlflow=True, grace_seconds=5) as started:
+        started.push_image("mlflow-pyfunc", version("mlflow"))
         yield started
 
 
