@@ -2,8 +2,9 @@
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
+IMAGE ?= clew-jobs
 
-.PHONY: setup demo test test-aws lint wheel bench stand clean
+.PHONY: setup demo rehearse test test-aws lint wheel bench stand job-requirements image clean
 
 setup: .venv/ready
 
@@ -16,10 +17,14 @@ setup: .venv/ready
 	@touch $@
 
 demo: setup
-	$(BIN)/python demo/story.py
+	$(BIN)/python -m demo.story
 
 test: setup
 	$(BIN)/python -m pytest
+
+# The same story on the rehearsal of AWS, to a live endpoint.
+rehearse: .venv/stand-ready
+	$(BIN)/python -m demo.rehearsal
 
 # What needs the rehearsal of AWS: its own contract, and clew on it.
 test-aws: .venv/stand-ready
@@ -48,5 +53,21 @@ stand: .venv/stand-ready
 		--extra dev --extra sagemaker --extra mlflow-app --extra stand
 	@touch $@
 
+# What jobs on AWS's framework images are given. Their Pythons begin with 3.9; from 3.11 on it is
+# uv.lock's versions.
+job-requirements: setup
+	@mkdir -p build
+	$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header \
+		--extra sagemaker | sed -E "s/ ; (.*)/ ; (\1) and python_full_version >= '3.11'/; \
+		/;/!s/$$/ ; python_full_version >= '3.11'/" > build/constraints.txt
+	grep -oE '^dvc(-s3)?==[0-9.]+' build/constraints.txt | $(BIN)/uv pip compile --quiet - \
+		--universal --python-version 3.9 --generate-hashes --no-annotate \
+		--custom-compile-command "make job-requirements" --constraints build/constraints.txt \
+		--output-file scripts/clew/container/requirements.txt
+
+# An image of one's own for jobs, see image/README.md.
+image:
+	docker build --tag $(IMAGE) --file image/Dockerfile .
+
 clean:
-	rm -rf .venv .demo build dist
+	rm -rf .venv .demo .rehearsal build dist
