@@ -43,6 +43,7 @@ bench: setup
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/resolve.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/report.py
 
 # A rehearsal of AWS on this machine: prints the environment to export, Ctrl-C stops it.
 stand: .venv/stand-ready

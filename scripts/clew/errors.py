@@ -43,6 +43,18 @@ class JobFailed(OutsideError):
     """A job ended without a result."""
 
 
+class OverBudget(ClewError):
+    """A job was not started because it could cost more than may be spent."""
+
+    exit_code = 1
+
+
+class NotLive(ClewError):
+    """A model may not go live, or failed there; what was live before still is."""
+
+    exit_code = 1
+
+
 class Detached(ClewError):
     """A job goes on without this command, which was asked not to wait, or to end."""
 

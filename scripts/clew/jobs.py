@@ -5,17 +5,24 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
-from typing import NoReturn
+from dataclasses import dataclass
 
+from clew import lineage
+from clew.budget import refuse_over_budget
 from clew.context import Context
 from clew.errors import Detached, JobFailed
 from clew.identity import RunId
 from clew.ports import Job, JobExists, JobSpec, JobStatus, Reporter
 from clew.redaction import without_secrets
+from clew.request import RunRequest
 
 PROGRESS = re.compile(r"clew: (?P<verb>\w+) (?P<done>\d+)/(?P<total>\d+) files")  # clew.container
 FAILURE = "clew.failure"  # the tag in which `Tracker.finish` keeps its reason
-LIMIT = re.compile("Max(Runtime|WaitTime)Exceeded")  # SageMaker's words for a limit of time
+WANTED = "clew.wanted_by"  # the tag with the commit whose run last took the job for its own
+UNPUBLISHED = "unpublished"  # its value for a commit that the Git remote did not have then
+RUNTIME, WAIT = "MaxRuntimeExceeded", "MaxWaitTimeExceeded"  # SageMaker's words for its limits
+OF_AWS = ("InternalServerError", "CapacityError")  # failures that are not the job's own
+ENDED = (JobStatus.FAILED, JobStatus.STOPPED)
 
 
 def job_name(pipeline: str, step: str, key: str, attempt: int) -> str:
@@ -23,73 +30,156 @@ def job_name(pipeline: str, step: str, key: str, attempt: int) -> str:
     return f"{pipeline}-{step}-{key[:12]}-{attempt}"
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """Which job stands for a key now: one that is there, or the name of the next to start."""
+
+    number: int
+    name: str
+    job: Job | None  # running, completed, or ended in a way that is not for another attempt
+    passed: tuple[Job, ...] = ()  # attempts before it, which left nothing
+
+
+def attempt_for(
+    context: Context,
+    request: RunRequest,
+    step: str,
+    key: str,
+    usable: Callable[[Job], bool],
+    first: int = 1,
+) -> Attempt:
+    """Look for the job of a key; changes nothing.
+
+    An attempt that failed, or whose results are gone (`usable`), leads to the next, unless it
+    `stands`.
+    """
+    passed: list[Job] = []
+    for number in itertools.count(first):
+        name = job_name(context.pipeline.name, step, key, number)
+        job = context.executor.find(name)
+        if job is None or job.status is JobStatus.IN_PROGRESS:
+            return Attempt(number, name, job, tuple(passed))
+        if usable(job) if job.status is JobStatus.COMPLETED else stands(context, request, job):
+            return Attempt(number, name, job, tuple(passed))
+        passed.append(job)
+    raise AssertionError("unreachable")
+
+
 def run_job(
     context: Context,
+    request: RunRequest,
     step: str,
     key: str,
     make: Callable[[str], JobSpec],
     usable: Callable[[Job], bool],
-    *,
-    detach: bool,
 ) -> Job:
     """Return the completed job of this key, started if there is none; JobFailed when it fails.
 
-    An earlier attempt that failed, or whose results are gone (`usable`), leads to the next; so does
-    one that found no machine, `capacity_attempts` times. Detached when there is a job that should
-    not be waited for.
+    One that found no machine leads to the next attempt, `capacity_attempts` times. Detached when
+    there is a job that should not be waited for.
     """
-    wait = _leave if detach else _wait
-    refused = 0
-    for attempt in itertools.count(1):
-        name = job_name(context.pipeline.name, step, key, attempt)
-        found = context.executor.find(name)
-        if found is not None and found.status is not JobStatus.IN_PROGRESS:
-            if found.status is JobStatus.COMPLETED and usable(found):
-                return found
-            _pass_over(context, found)
-            continue
-        mine = found is None and _submit(context, make(name))
-        if not mine:
-            context.reporter.step(step, f"attached to the running job {name}")
-        job = wait(context, step, name, mine=mine)
+    refused, first = 0, 1
+    while True:
+        attempt = attempt_for(context, request, step, key, usable, first)
+        for job in attempt.passed:
+            if job.status is not JobStatus.COMPLETED and not job.no_capacity:
+                _close(context, job)
+        job = _ended(context, request, step, key, make, attempt)
         if job.status is JobStatus.COMPLETED:
+            _record(context, job)
             return job
         refused += job.no_capacity
         if not job.no_capacity or refused >= context.pipeline.executor.capacity_attempts:
-            _fail(context, job)
+            _close(context, job)
+            raise failure(context, job)
         context.reporter.step(step, f"{job.reason} ({refused})")
-    raise AssertionError("unreachable")
+        first = attempt.number + 1
 
 
-def _pass_over(context: Context, job: Job) -> None:
-    """Go on to the next attempt after one that ended; JobFailed where nobody was told yet.
+def _ended(
+    context: Context,
+    request: RunRequest,
+    step: str,
+    key: str,
+    make: Callable[[str], JobSpec],
+    attempt: Attempt,
+) -> Job:
+    """Return the job of an attempt when it has ended, started or attached to if need be."""
+    found = attempt.job
+    if found is not None and found.status is not JobStatus.IN_PROGRESS:
+        return found
+    mine = False
+    if found is None:
+        refuse_over_budget(context, step, key)
+        spec = make(attempt.name)
+        _want(context, request, RunId(spec.environment["CLEW_RUN_ID"]))
+        mine = _submit(context, spec)
+    else:
+        _want(context, request, run_id_of(found))
+    if not mine:
+        context.reporter.step(step, f"attached to the running job {attempt.name}")
+    wait = _leave if request.detach else _wait
+    return wait(context, step, attempt.name, mine=mine)
 
-    Whoever left a job, or was killed while it ran, hears how it ended before anything is paid for
-    again. The MLflow run says whether somebody was: it holds the reason then.
+
+def stands(context: Context, request: RunRequest, job: Job) -> bool:
+    """Tell whether a job that left nothing is the answer, rather than a reason to try again.
+
+    Where jobs cost money it is when it failed by its own fault, until --retry. Otherwise whoever
+    left it, or was killed while it ran, hears once how it ended: the MLflow run says whether
+    somebody was told, it holds the reason then.
     """
-    if job.status is JobStatus.COMPLETED or job.no_capacity:
-        return
+    if request.retry or job.no_capacity or _was_cut_off(job):
+        return False
+    if context.executor.usage is not None and not job.reason.startswith(WAIT):
+        return True
     run = context.tracker.run(run_id_of(job))
-    if run is not None and FAILURE not in run.tags and not _was_cut_off(job):
-        _fail(context, job)
-    _close(context, job)
+    return run is not None and FAILURE not in run.tags
 
 
 def _was_cut_off(job: Job) -> bool:
     """Tell whether nothing in the job ended it: somebody stopped it, or its machine died."""
     if job.status is JobStatus.STOPPED:
-        return not LIMIT.match(job.reason)
-    return not job.reason.partition(":")[0].endswith("Error")
+        return not job.reason.startswith((RUNTIME, WAIT))
+    word = job.reason.partition(":")[0]
+    return not word.endswith("Error") or word in OF_AWS
 
 
-def _fail(context: Context, job: Job) -> NoReturn:
-    _close(context, job)
+def failure(context: Context, job: Job) -> JobFailed:
+    """Return what to say of a job that failed, and how to go on."""
     fix = "Fix the cause, commit, and run again; its log is above."
     if job.no_capacity:
         fix = "Try again later, or name another executor.sagemaker.instance.type."
-    elif LIMIT.match(job.reason):
-        fix = "Give it more time in pipeline.yaml: executor, max_runtime_hours."
-    raise JobFailed(f"the job {job.name} failed: {without_secrets(job.reason)}", fix=fix)
+    elif _was_cut_off(job):
+        fix = "Run it again: that starts another."
+    elif job.reason.startswith((RUNTIME, WAIT)):
+        key = "max_runtime_hours" if job.reason.startswith(RUNTIME) else "spot.max_wait_hours"
+        fix = f"Give it more time in pipeline.yaml: executor, {key}.{_once_more(context)}"
+    elif context.executor.usage is not None:
+        fix = f"Fix the cause, and commit.{_once_more(context)}"
+    return JobFailed(f"the job {job.name} failed: {without_secrets(job.reason)}", fix=fix)
+
+
+def _once_more(context: Context) -> str:
+    if context.executor.usage is None:
+        return ""
+    return " The same is paid for once more only by `clew run --retry`."
+
+
+def _want(context: Context, request: RunRequest, run_id: RunId) -> None:
+    """Write into MLflow for which commit a job runs, so that `clew jobs` knows when none does.
+
+    A MLflow run that was closed although its job went on is open again.
+    """
+    if context.executor.usage is None:
+        return
+    run = context.tracker.run(run_id)
+    if run is None:
+        return
+    if run.status in ("FAILED", "KILLED"):
+        context.tracker.finish(run_id, "RUNNING")
+    there = context.project.repository.on_remote(request.commit)
+    context.tracker.record(run_id, tags={WANTED: request.commit if there else UNPUBLISHED})
 
 
 def _submit(context: Context, spec: JobSpec) -> bool:
@@ -139,5 +229,12 @@ def run_id_of(job: Job) -> RunId:
 def _close(context: Context, job: Job) -> None:
     """Write into MLflow that a job ended without a result, and why."""
     status = "KILLED" if job.status is JobStatus.STOPPED else "FAILED"
+    _record(context, job)
     if context.tracker.run(run_id_of(job)) is not None:
         context.tracker.finish(run_id_of(job), status, job.reason)
+
+
+def _record(context: Context, job: Job) -> None:
+    """Write into MLflow what a job cost, also one that failed."""
+    if context.executor.usage is not None and context.tracker.run(run_id_of(job)) is not None:
+        context.tracker.record(run_id_of(job), tags=lineage.job_record(job))

@@ -20,6 +20,11 @@ NAMES = (
     "code_git_commit_id",
 )
 RESERVED = (*NAMES, "dvc_repo_url", "dvc_remote_url")
+COST = "clew.cost_usd"  # billable seconds by the number of instances and their price
+CHARGED = (  # the tags of a job's run that say what was paid for
+    *("sagemaker.billable_seconds", "sagemaker.training_seconds", "sagemaker.processing_seconds"),
+    *("sagemaker.spot_saving_percent", COST),
+)
 
 
 def run_params(context: Context, resolution: Resolution) -> dict[str, str]:
@@ -64,13 +69,19 @@ def job_tags(context: Context, facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def job_record(job: Job) -> dict[str, str]:
-    """Return the MLflow tags that tell which job a run was, and what it cost in seconds."""
+    """Return the MLflow tags that tell which job a run was, and what it cost."""
     tags = {"clew.job": job.name}
+    kind = "processing" if ":processing-job/" in job.arn else "training"
     if job.arn:
-        tags |= {"sagemaker.training_job_name": job.name, "sagemaker.training_job_arn": job.arn}
+        tags |= {f"sagemaker.{kind}_job_name": job.name, f"sagemaker.{kind}_job_arn": job.arn}
     if job.billable_seconds is not None:
         tags["sagemaker.billable_seconds"] = f"{job.billable_seconds:g}"
-        tags["sagemaker.training_seconds"] = f"{job.seconds:g}"
+        tags[f"sagemaker.{kind}_seconds"] = f"{job.seconds:g}"
+        if job.spot and job.seconds:
+            saved = 100 * (1 - job.billable_seconds / job.seconds)
+            tags["sagemaker.spot_saving_percent"] = f"{saved:.0f}"
+    if job.cost_usd is not None:
+        tags[COST] = f"{job.cost_usd:.6g}"
     return tags
 
 

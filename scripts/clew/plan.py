@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from clew.budget import Estimate, estimate, refuse_over_budget
 from clew.bundle import bundle
 from clew.context import Context
 from clew.inputs import inputs_of
+from clew.jobs import ENDED, attempt_for, failure
 from clew.mlflow_runs import finished_training
+from clew.ports import TrackedRun
 from clew.preflight import preflight
-from clew.process import stale_stages
+from clew.process import process_key, stale_stages
 from clew.request import RunRequest
 from clew.version import resolve_request
 
@@ -19,6 +23,11 @@ class PlannedStep:
     step: str
     action: str  # exists | create | unknown
     detail: str
+    estimate: Estimate | None = None  # of the job that would be started, where it costs money
+
+    def as_json(self) -> dict[str, Any]:
+        shown = {"step": self.step, "action": self.action, "detail": self.detail}
+        return shown | ({"estimate": self.estimate.as_json()} if self.estimate else {})
 
 
 def plan(context: Context, request: RunRequest) -> list[PlannedStep]:
@@ -26,17 +35,19 @@ def plan(context: Context, request: RunRequest) -> list[PlannedStep]:
     preflight(context, request)
     stages = context.pipeline.data.stages
     if stages and (stale := _stale(context, request, stages)):
-        data = PlannedStep("process", "create", f"a processing job for {', '.join(stale)}")
+        detail = f"a processing job for {', '.join(stale)}"
+        data = _job(context, request, "process", process_key(context, request.commit), detail)
         reason = "depends on the data that processing makes"
-        later = ("version", "train", "evaluate", "register")
-        return [data, *(PlannedStep(step, "unknown", reason) for step in later)]
+        later = {"version": None, "train": estimate(context, "train")}
+        later |= {"evaluate": None, "register": None}
+        return [data, *(PlannedStep(s, "unknown", reason, cost) for s, cost in later.items())]
     resolution = resolve_request(context, request, request.commit)
     known = not context.tracker.is_new()
     done = finished_training(context, resolution) if known else None
     return [
         PlannedStep("process", "exists", "dvc.lock is up to date"),
         _step("version", resolution.tagged, f"tag {resolution.data_version}"),
-        *_training(context, resolution.run_fingerprint, done, known=known),
+        *_training(context, request, resolution.run_fingerprint, done, known=known),
     ]
 
 
@@ -48,15 +59,33 @@ def _stale(context: Context, request: RunRequest, stages: tuple[str, ...]) -> tu
 
 
 def _training(
-    context: Context, fingerprint: str, done: object, *, known: bool
+    context: Context, request: RunRequest, fingerprint: str, done: TrackedRun | None, *, known: bool
 ) -> list[PlannedStep]:
     tracked = context.tracker.versions({"run_fingerprint": fingerprint}) if known else []
     version = tracked[0].uri if tracked else f"a version of {context.pipeline.mlflow.model}"
+    detail = f"training with run fingerprint {fingerprint[:12]}"
     return [
-        _step("train", done is not None, f"training with run fingerprint {fingerprint[:12]}"),
+        PlannedStep("train", "exists", detail)
+        if done
+        else _job(context, request, "train", fingerprint, detail),
         PlannedStep("evaluate", "create", "gates against the present baseline"),
         _step("register", bool(tracked), version),
     ]
+
+
+def _job(context: Context, request: RunRequest, step: str, key: str, detail: str) -> PlannedStep:
+    """Return what a run would do about a job: take one that is there, or start one."""
+    if context.executor.usage is None:
+        return PlannedStep(step, "create", detail)
+    again = step == "process" and request.reprocess
+    attempt = attempt_for(context, request, step, key, usable=lambda _job: not again)
+    job = attempt.job
+    if job is None:
+        refuse_over_budget(context, step, key)
+        return PlannedStep(step, "create", detail, estimate(context, step))
+    if job.status in ENDED:
+        raise failure(context, job)
+    return PlannedStep(step, "exists", f"{detail}: the job {job.name} ({job.status.value})")
 
 
 def _step(step: str, exists: bool, detail: str) -> PlannedStep:

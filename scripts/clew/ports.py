@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from clew.identity import CommitSha, Pointer, RunFingerprint, RunId
 from clew.redaction import without_secrets
+
+if TYPE_CHECKING:
+    from clew.prices import Usage
 
 
 class Reporter(Protocol):
@@ -110,6 +113,9 @@ class Repository(Protocol):
     def is_ancestor(self, older: CommitSha, newer: CommitSha) -> bool | None:
         """Tell whether a commit is in another's history; None when that one can't be had."""
 
+    def merge_base(self, one: CommitSha, other: CommitSha) -> CommitSha | None:
+        """Return the commit that two histories share last; None when they share none."""
+
     def on_remote(self, commit: CommitSha) -> bool:
         """Tell whether the remote has this commit on a branch or tag, as of now."""
 
@@ -176,6 +182,12 @@ class DataStore(Protocol):
     def in_cache(self, pointers: Sequence[Pointer]) -> bool:
         """Tell whether the local cache holds every object of the pointers."""
 
+    def files(self, pointer: Pointer) -> dict[str, str]:
+        """Return the md5 of each file of a pointer by its path; Unverifiable when it is lost."""
+
+    def read(self, hash_name: str, md5: str, path: str) -> bytes:
+        """Return a file's verified bytes from cache or remote; Unverifiable when it is lost."""
+
     def push(self, pointers: Sequence[Pointer], on_progress: Callable[[int, int], None]) -> int:
         """Copy what the remote lacks from the cache; return how many objects that were.
 
@@ -231,7 +243,9 @@ class Job:
     pushed: int = 0  # files whose bytes were new to the DVC remote
     reused: int = 0  # files whose bytes it had already
     arn: str = ""  # where jobs have one
-    billable_seconds: float | None = None  # what the executor charges for
+    billable_seconds: float | None = None  # what the executor charges for each instance
+    spot: bool = False
+    cost_usd: float | None = None  # None where nothing is charged or the price is unknown
     no_capacity: bool = False  # it never began: the executor had no machine for it
 
 
@@ -243,6 +257,7 @@ class Executor(Protocol):
     """Where jobs run."""
 
     name: str
+    usage: Usage | None = None  # where jobs cost money
 
     def submit(self, spec: JobSpec) -> None:
         """Start the job; JobExists when its name is taken."""
@@ -251,6 +266,10 @@ class Executor(Protocol):
 
     def wait(self, name: str, on_line: Callable[[str], None]) -> Job:
         """Follow the job until it has ended."""
+
+    def follow(self, names: Sequence[str], on_line: Callable[[str], None]) -> list[Job]:
+        """Watch jobs to their ends; nothing that happens here, Ctrl-C least, stops one."""
+        return [self.wait(name, on_line) for name in names]
 
     def stop(self, name: str) -> None:
         """Stop the job and wait for its end; nothing happens where there is none to stop."""
@@ -350,5 +369,8 @@ class Tracker(Protocol):
     def versions(self, tags: Mapping[str, str]) -> list[ModelVersion]: ...
 
     def tag_version(self, version: ModelVersion, tags: Mapping[str, str]) -> None: ...
+
+    def model_file(self, version: ModelVersion, name: str) -> bytes | None:
+        """Return a file of a model version's artifacts, None where it has no such file."""
 
     def set_alias(self, alias: str, version: ModelVersion) -> None: ...

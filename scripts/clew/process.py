@@ -85,11 +85,11 @@ def _run(
 
     job = run_job(
         context,
+        request,
         "process",
         key,
         make,
-        usable=lambda job: not request.reprocess and _is_in_remote(context, request, job),
-        detach=request.detach,
+        usable=lambda job: _is_current(context, request, job),
     )
     return Processed(stale, _lock_of(job), run_id_of(job), job)
 
@@ -119,6 +119,15 @@ def _lock_of(job: Job) -> bytes:
     if not lock.exists():
         raise JobFailed(f"the processing job {job.name} left no dvc.lock")
     return lock.read_bytes()
+
+
+def _is_current(context: Context, request: RunRequest, job: Job) -> bool:
+    """Tell whether an earlier job's data will do: with --force only what nobody took up yet."""
+    if request.reprocess:
+        run = context.tracker.run(run_id_of(job))
+        if run is None or run.status != "RUNNING":
+            return False
+    return _is_in_remote(context, request, job)
 
 
 def _is_in_remote(context: Context, request: RunRequest, job: Job) -> bool:

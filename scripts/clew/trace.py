@@ -19,7 +19,7 @@ from clew.dvcyaml import scalar
 from clew.errors import ClewError, ConfigError
 from clew.fingerprint import training
 from clew.identity import CommitSha, DataFingerprint, Pointer, RunId, data_fingerprint, data_version
-from clew.lineage import NAMES, recorded_param
+from clew.lineage import CHARGED, NAMES, recorded_param
 from clew.mlflow_runs import COMPLETED, TRAIN
 from clew.packages import follow_package
 from clew.ports import ModelVersion, TrackedRun
@@ -41,7 +41,7 @@ def trace(context: Context, subject: str) -> Trace:
         version = context.tracker.version(name, wanted)
         if version is None:
             raise ConfigError(f"MLflow at {context.tracker.uri} has no {subject}")
-        _model(context, result, version)
+        follow_model(context, result, version)
     elif RUN_ID.fullmatch(subject):
         run = context.tracker.run(RunId(subject))
         if run is None:
@@ -60,7 +60,8 @@ def trace(context: Context, subject: str) -> Trace:
     return result
 
 
-def _model(context: Context, result: Trace, version: ModelVersion) -> None:
+def follow_model(context: Context, result: Trace, version: ModelVersion) -> None:
+    """Add a model version and all that it comes from."""
     source = f"MLflow tags of {version.uri}"
     facts = {name: version.tags[name] for name in NAMES if name in version.tags}
     facts |= {"aliases": ", ".join(version.aliases) or "none"}
@@ -88,7 +89,9 @@ def _run(context: Context, result: Trace, run: TrackedRun) -> None:
     result.add(run.id, "MLflow run", facts, source)
     if "clew.job" in run.tags:
         job = f"job {run.tags['clew.job']}"
-        result.add(job, "job", {"executor": run.tags.get("clew.executor", "")}, source)
+        charged = {key: run.tags[key] for key in CHARGED if key in run.tags}
+        facts = {"executor": run.tags.get("clew.executor", ""), **charged}
+        result.add(job, "job", facts, source)
         result.link(run.id, job, "ran as")
     _data(context, result, run.id, run.params, source)
     if run.tags.get("clew.stage") == TRAIN:
@@ -218,7 +221,7 @@ def _from_data_version(context: Context, result: Trace, tag: str) -> None:
     _data_state(context, result, commit)
     for version in context.tracker.versions({"data_version": tag}):
         result.link(tag, version.uri, "trained")
-        _model(context, result, version)
+        follow_model(context, result, version)
 
 
 def _names_its_data(context: Context, result: Trace, tag: str, commit: CommitSha) -> None:
@@ -254,7 +257,7 @@ def _data_state(context: Context, result: Trace, commit: CommitSha) -> None:
 
 def _models_of(context: Context, result: Trace, tags: dict[str, str]) -> None:
     for version in context.tracker.versions(tags):
-        _model(context, result, version)
+        follow_model(context, result, version)
 
 
 def _pipeline_of(context: Context, commit: CommitSha) -> Pipeline:

@@ -54,11 +54,11 @@ def train(context: Context, request: RunRequest, resolution: Resolution, parent:
 
     job = run_job(
         context,
+        request,
         "train",
         resolution.run_fingerprint,
         make,
         usable=lambda job: _has_results(context, job),
-        detach=request.detach,
     )
     return _collect(context, job, parent)
 

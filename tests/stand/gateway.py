@@ -21,6 +21,7 @@ from tests.stand.api import Handler
 from tests.stand.calls import resource_of
 from tests.stand.errors import QUERY_SERVICES, AwsError, respond
 from tests.stand.identity import Principal
+from tests.stand.quotas import list_quotas
 from tests.stand.simulation import simulate
 from tests.stand.sts import SecurityTokens, container_credentials
 from tests.stand.validation import check_request, output_problems
@@ -132,6 +133,8 @@ class Gateway:
             return self._sagemaker(call)
         if call.operation == "SimulatePrincipalPolicy":
             return simulate(self._world, call.parameters)
+        if call.operation == "ListServiceQuotas":
+            return list_quotas(call.parameters)
         if call.service == "logs" and call.operation == "GetLogEvents":
             self._world.logs.check_stream(call.parameters)
         if call.service == "logs" and call.operation == "FilterLogEvents":

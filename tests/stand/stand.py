@@ -145,8 +145,8 @@ class Stand:
             **options,
         )
 
-    def push_image(self, repository: str, tag: str) -> None:
-        """Put an image of a name into the account's own registry."""
+    def push_image(self, repository: str, tag: str) -> str:
+        """Put an image of a name into the account's own registry; return its URI by digest."""
         ecr = self.boto3("ecr")
         ecr.create_repository(repositoryName=repository)
         manifest = {
@@ -155,7 +155,11 @@ class Stand:
             "config": {"digest": f"sha256:{'0' * 64}"},
             "layers": [],
         }
-        ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag=tag)
+        put = ecr.put_image(
+            repositoryName=repository, imageManifest=json.dumps(manifest), imageTag=tag
+        )
+        registry = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+        return f"{registry}/{repository}@{put['image']['imageId']['imageDigest']}"
 
     def stop(self) -> None:
         if self._aws is not None:

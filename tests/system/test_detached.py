@@ -23,3 +23,12 @@ def test_each_call_starts_or_finds_a_job_and_leaves(small: Small) -> None:
     state = end_state(small)
     assert len(state["jobs"]) == 2
     assert state["versions"] == [1]
+
+
+def test_forced_processing_is_left_and_taken_up_once(ran: Small) -> None:
+    forced = ("run", "--force", "--detach", "--json")
+    job = json.loads(ran.clew(*forced).stdout)["detached"]
+    assert job.endswith("-1")
+    assert ran.clew("wait", job).returncode == 0
+    assert json.loads(ran.clew(*forced).stdout)["process"]["job"] == job
+    assert json.loads(ran.clew("run", "--force", "--json").stdout)["process"]["job"][-2:] == "-2"

@@ -13,7 +13,10 @@ ATTEMPTS = 10  # of one call, with back-off and jitter, before it counts as fail
 SECONDS = 60  # for one answer
 THROTTLED = ("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown")
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden")
-UNKNOWN_KEY = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "UnrecognizedClientException")
+UNKNOWN_KEY = (
+    *("InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+    "UnrecognizedClientException",
+)
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
 
 

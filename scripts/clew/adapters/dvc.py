@@ -205,6 +205,24 @@ class DvcStore(DataStore):
                     return False
         return True
 
+    @translated
+    def files(self, pointer: Pointer) -> dict[str, str]:
+        if not pointer.md5.endswith(".dir"):
+            return {pointer.path: pointer.md5}
+        places = (self._cache(pointer.hash), self._odb(pointer.hash))
+        return {file.path: file.md5 for file in _listing(pointer, *places)}
+
+    @translated
+    def read(self, hash_name: str, md5: str, path: str) -> bytes:
+        for odb in (self._cache(hash_name), self._odb(hash_name)):
+            if _object_problem(odb, md5) is None:
+                with odb.fs.open(odb.oid_to_path(md5), "rb") as file:
+                    return bytes(file.read())
+        raise Unverifiable(
+            f"{path} ({md5}) is missing or corrupt in DVC's cache and remote",
+            fix="Run `dvc push` where the data was created.",
+        )
+
     def _cache(self, hash_name: str) -> Any:
         cache = self._repo.cache
         return cache.local if hash_name == "md5" else cache.legacy

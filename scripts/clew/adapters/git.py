@@ -130,6 +130,10 @@ class GitRepository(GitWriter):
             self.on_remote(newer)  # which fetches what this clone lacks of the branches
         return None if self._peeled(newer) is None else self._is_behind(older, [newer])
 
+    def merge_base(self, one: CommitSha, other: CommitSha) -> CommitSha | None:
+        done = self._git.attempt("merge-base", one, other)
+        return CommitSha(done.stdout.decode().strip()) if done.returncode == 0 else None
+
     def on_remote(self, commit: CommitSha) -> bool:
         remote = self._remote()
         if remote is None:

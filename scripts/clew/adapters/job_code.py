@@ -7,10 +7,18 @@ import hashlib
 import io
 import tarfile
 import zipfile
-from importlib.metadata import version
 from pathlib import Path
 
-START = "import sys\nfrom clew.container.__main__ import main\nsys.exit(main())\n"
+from clew.container.packages import REQUIREMENTS
+
+CONTAINER = Path(__file__).parent.parent / "container"
+START = """\
+import sys
+from clew.container.packages import bring
+bring()
+from clew.container.__main__ import main
+sys.exit(main())
+"""
 CONTAINER_FIELDS = (  # of a JobSpec, for what runs inside
     *("bundle", "bundle_sha256", "workdir", "stages", "remote", "pull", "push"),
     *("force", "params", "channels", "model", "collect"),
@@ -22,9 +30,8 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first day: the same code is the same byte
 
 def job_code() -> bytes:
     """Return a Python zip application (docs.python.org/3/library/zipapp.html), always the same."""
-    package = Path(__file__).parent.parent / "container"
     files = {
-        f"clew/container/{path.name}": path.read_text() for path in sorted(package.glob("*.py"))
+        f"clew/container/{path.name}": path.read_text() for path in sorted(CONTAINER.glob("*.py"))
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -41,7 +48,7 @@ def code_archive(bundle: Path, requirements: str) -> tuple[bytes, str]:
         "bundle.tar": bundle.read_bytes(),
     }
     if requirements:
-        contents["requirements.txt"] = requirements.encode()  # SageMaker's toolkit installs them
+        contents[REQUIREMENTS] = requirements.encode()
     buffer = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
@@ -55,5 +62,5 @@ def code_archive(bundle: Path, requirements: str) -> tuple[bytes, str]:
 
 
 def job_requirements() -> str:
-    """Return what a job needs besides Python: DVC as it is here."""
-    return "".join(f"{name}=={version(name)}\n" for name in ("dvc", "dvc-s3"))
+    """Return what a job needs besides Python: DVC, locked with the hash of every file."""
+    return (CONTAINER / "requirements.txt").read_text()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -292,6 +293,20 @@ class MlflowTracker(Tracker):
                 self._client.set_model_version_tag(
                     version.name, str(version.version), key, value[:TAG_CHARACTERS]
                 )
+
+    @translated
+    def model_file(self, version: ModelVersion, name: str) -> bytes | None:
+        from mlflow.artifacts import download_artifacts, list_artifacts
+
+        if not any(
+            item.path.rpartition("/")[2] == name
+            for item in list_artifacts(version.uri, tracking_uri=self.uri)
+        ):
+            return None
+        with tempfile.TemporaryDirectory(prefix="clew-") as folder:
+            uri = f"{version.uri}/{name}"
+            found = download_artifacts(uri, dst_path=folder, tracking_uri=self.uri)
+            return Path(found).read_bytes()
 
     @translated
     def set_alias(self, alias: str, version: ModelVersion) -> None:

@@ -6,22 +6,26 @@ SDK's ModelTrainer picks its own. The SDK finds the URIs of AWS's framework imag
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from clew.adapters import sagemaker_requests as requests
-from clew.adapters.aws import Aws, code_of, message_of, translated
+from clew.adapters.aws import code_of, message_of, translated
 from clew.adapters.job_code import CONTAINER_FIELDS, code_archive, job_requirements
+from clew.adapters.pace import Pace, PacedAws
 from clew.adapters.s3_files import S3Files
 from clew.adapters.sagemaker_logs import LogTail, last_line
+from clew.adapters.sagemaker_usage import PAGE, SageMakerUsage, instances_of, seconds_of
 from clew.config.model import FrameworkImage, SageMaker
 from clew.errors import ConfigError, Detached
 from clew.ports import Executor, Job, JobExists, JobSpec, JobStatus, RemoteConfig
+from clew.prices import cost, price_of
 
 FIRST_POLL, LAST_POLL = 1.0, 20.0  # seconds; a long job is asked about less often
 REMOTE_OPTIONS = (  # what a job may know of the DVC remote: never keys, it has its role
@@ -42,12 +46,17 @@ class SageMakerExecutor(Executor):
     name = "sagemaker"
 
     def __init__(
-        self, settings: SageMaker, folder: Path, stops_on_interrupt: Callable[[str], bool]
+        self,
+        settings: SageMaker,
+        state: Path,
+        stops_on_interrupt: Callable[[str], bool],
+        pace: Pace,
     ) -> None:
         self._settings = settings
-        self._folder = folder  # results are kept here
+        self._folder = state / "jobs"  # results are kept here
         self._stops_on_interrupt = stops_on_interrupt
-        self._aws = Aws(settings.region)
+        self._aws = PacedAws(settings.region, pace)
+        self.usage = SageMakerUsage(self._aws, settings.prices, state / "usage")
         self._files = S3Files(self._aws, settings.kms_key)
 
     @property
@@ -89,6 +98,22 @@ class SageMakerExecutor(Executor):
             raise
 
     @translated
+    def follow(self, names: Sequence[str], on_line: Callable[[str], None]) -> list[Job]:
+        if len(names) == 1:
+            return [self._follow(names[0], on_line)]
+        open_jobs, said, pause = set(names), dict.fromkeys(names, ""), FIRST_POLL
+        while True:
+            for name, (status, shown) in self._states(open_jobs).items():
+                if shown != said[name]:
+                    on_line(f"{name}: {shown}")
+                    said[name] = shown
+                if status is not JobStatus.IN_PROGRESS:
+                    open_jobs.discard(name)
+            if not open_jobs:
+                return [self._known(name) for name in names]
+            pause = _rest(pause)
+
+    @translated
     def stop(self, name: str) -> None:
         from botocore.exceptions import ClientError
 
@@ -117,7 +142,7 @@ class SageMakerExecutor(Executor):
         while True:
             found = self._describe(name)
             if found is None:
-                raise ConfigError(f"SageMaker has no job {name} any more", fix="Run it again.")
+                raise _gone(name)
             tail.read()  # before its status, which may be its last
             secondary = found.get("SecondaryStatus") or found[f"{kind_of(name)}JobStatus"]
             if secondary != said:
@@ -126,8 +151,42 @@ class SageMakerExecutor(Executor):
             job = self._job(name, found)
             if job.status is not JobStatus.IN_PROGRESS:
                 return job
-            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # only to spread calls
-            pause = min(pause * 1.3, LAST_POLL)
+            pause = _rest(pause)
+
+    def _states(self, names: Iterable[str]) -> dict[str, tuple[JobStatus, str]]:
+        """Return status and SageMaker's own word for it of many jobs, by one List for each kind."""
+        states = {}
+        for kind in LOGS:
+            left = {name for name in names if kind_of(name) == kind}
+            for row in self._rows(kind, left) if left else ():
+                name, said = row[f"{kind}JobName"], row[f"{kind}JobStatus"]
+                if name in left:
+                    left.discard(name)
+                    states[name] = _status(said), row.get("SecondaryStatus") or said
+                if not left:
+                    break
+            for name in left:  # a list may lag behind
+                job = self._known(name)
+                states[name] = job.status, job.status.value
+        return states
+
+    def _rows(self, kind: str, names: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+        """Yield what List says of jobs, the newest first."""
+        beginnings = {name.rsplit("-", 2)[0] for name in names}  # pipeline and step
+        wanted = {"NameContains": beginnings.pop()} if len(beginnings) == 1 else {}
+        pages = self._client.get_paginator(f"list_{kind.lower()}_jobs").paginate(
+            SortBy="CreationTime",
+            SortOrder="Descending",
+            PaginationConfig={"PageSize": PAGE},
+            **wanted,
+        )
+        return itertools.chain.from_iterable(page[f"{kind}JobSummaries"] for page in pages)
+
+    def _known(self, name: str) -> Job:
+        found = self._describe(name)
+        if found is None:
+            raise _gone(name)
+        return self._job(name, found)
 
     def _describe(self, name: str) -> dict[str, Any] | None:
         from botocore.exceptions import ClientError
@@ -145,23 +204,27 @@ class SageMakerExecutor(Executor):
 
     def _job(self, name: str, found: Mapping[str, Any]) -> Job:
         kind = kind_of(name)
-        said = found[f"{kind}JobStatus"]
-        status = STATUS.get(said) or JobStatus(said)
+        status = _status(found[f"{kind}JobStatus"])
         output = None
         if status in (JobStatus.COMPLETED, JobStatus.FAILED):
             output = self._results(name, kind)
         result = _result(output)
+        resources, seconds = instances_of(kind, found), seconds_of(kind, found)
+        billable = found.get("BillableTimeInSeconds", seconds)
+        price = price_of(resources["InstanceType"], self._settings.prices)
         return Job(
             name=name,
             status=status,
             environment=found.get("Environment", {}),
             reason=self._reason(name, status, found, result),
-            seconds=float(found.get("TrainingTimeInSeconds") or _seconds(found)),
+            seconds=seconds,
             output=output if status is JobStatus.COMPLETED else None,
             pushed=result.get("pushed", 0),
             reused=result.get("reused", 0),
             arn=found[f"{kind}JobArn"],
-            billable_seconds=found.get("BillableTimeInSeconds"),
+            billable_seconds=billable,
+            spot=found.get("EnableManagedSpotTraining", False),
+            cost_usd=cost(price, billable, resources["InstanceCount"]),
             no_capacity=found.get("FailureReason", "").startswith(NO_CAPACITY),
         )
 
@@ -272,7 +335,7 @@ def _limit(found: Mapping[str, Any]) -> str:
     """Return which limit stopped a job, empty when none did."""
     secondary, limits = found.get("SecondaryStatus", ""), found.get("StoppingCondition", {})
     most = limits.get("MaxRuntimeInSeconds", float("inf"))
-    if not secondary and _seconds(found) >= most:
+    if not secondary and seconds_of("Processing", found) >= most:
         secondary = "MaxRuntimeExceeded"  # processing jobs have no secondary status
     if not secondary.endswith("Exceeded"):
         return ""
@@ -281,6 +344,15 @@ def _limit(found: Mapping[str, Any]) -> str:
     return f"{secondary}: the job took longer than its limit of {most} s"
 
 
-def _seconds(found: Mapping[str, Any]) -> float:
-    start, end = found.get("ProcessingStartTime"), found.get("ProcessingEndTime")
-    return (end - start).total_seconds() if start and end else 0.0
+def _status(said: str) -> JobStatus:
+    return STATUS.get(said) or JobStatus(said)
+
+
+def _gone(name: str) -> ConfigError:
+    return ConfigError(f"SageMaker has no job {name} any more", fix="Run it again.")
+
+
+def _rest(pause: float) -> float:
+    """Sleep between two looks; return how long to sleep the next time."""
+    time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # only to spread calls
+    return min(pause * 1.3, LAST_POLL)

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from clew.adapters.aws import Aws, code_of, message_of, translated
+from clew.account import Image
+from clew.adapters.aws import DENIED, Aws, code_of, message_of, translated
+from clew.adapters.ecr import has_image
 from clew.config.model import SageMaker
 from clew.errors import ConfigError, OutsideError
 from clew.identity import digest
@@ -19,12 +21,6 @@ from clew.packages import ModelPackage, ModelPackages
 JSON, CSV = "application/json", "text/csv"
 FINGERPRINT = "run_fingerprint"
 TOKEN_CHARACTERS = 36
-OWN_IMAGE = re.compile(
-    r"(?P<account>\d{12})\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/"
-    r"(?P<repository>[^@:]+)(?:@(?P<digest>sha256:[0-9a-f]{64})|:(?P<tag>[\w.-]+))?"
-)
-DENIED = ("AccessDeniedException", "AccessDenied")
-ABSENT = ("ImageNotFoundException", "RepositoryNotFoundException")
 
 
 class SageMakerPackages(ModelPackages):
@@ -47,30 +43,24 @@ class SageMakerPackages(ModelPackages):
 
     @translated
     def check(self) -> None:
+        image = Image.of(self.image)
+        if image is None or self._may_be_there(image):
+            return
+        raise ConfigError(
+            f"there is no image {self.image} to serve the model with",
+            fix="Run `mlflow sagemaker build-and-push-container` once, or name another in "
+            "executor.sagemaker.serving.image.",
+        )
+
+    def _may_be_there(self, image: Image) -> bool:
         from botocore.exceptions import ClientError
 
-        found = OWN_IMAGE.fullmatch(self.image)
-        if found is None:
-            return
-        wanted = (
-            {"imageDigest": found["digest"]}
-            if found["digest"]
-            else {"imageTag": found["tag"] or "latest"}
-        )
         try:
-            self._aws.client("ecr").describe_images(
-                registryId=found["account"], repositoryName=found["repository"], imageIds=[wanted]
-            )
+            return has_image(self._aws, image)
         except ClientError as error:
             if code_of(error) in DENIED:
-                return  # SageMaker itself says so when the package is made
-            if code_of(error) not in ABSENT:
-                raise
-            raise ConfigError(
-                f"there is no image {self.image} to serve the model with",
-                fix="Run `mlflow sagemaker build-and-push-container` once, or name another in "
-                "executor.sagemaker.serving.image.",
-            ) from error
+                return True  # SageMaker itself says so when the package is made
+            raise
 
     @translated
     def made_by_app(self) -> bool:

@@ -29,7 +29,6 @@ TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
 CHECKPOINTS = "/opt/ml/checkpoints"
 ENTRYPOINT = (  # at most 256 characters
     "cd /opt/ml/processing/input/code && tar xzf *.tar.gz && "
-    "if [ -f requirements.txt ]; then python3 -m pip install -q -r requirements.txt; fi && "
     f"exec python3 {PROGRAM}"
 )
 

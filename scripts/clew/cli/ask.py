@@ -47,19 +47,25 @@ def resolve(options: Options, commit: str) -> None:
 def trace(options: Options, subject: str) -> int:
     """Show where a model comes from, or what came from data.
 
-    MODEL is models:/name/3, models:/name@alias, an MLflow run id, a data version or a commit.
+    MODEL is models:/name/3, models:/name@alias, endpoint://name for what is live there, an MLflow
+    run id, a data version or a commit.
     """
     from clew.cli.reporters import PlainReporter
     from clew.cli.tree import tree
-    from clew.cli.wiring import open_context, open_project
+    from clew.cli.wiring import open_context, open_endpoints, open_project
     from clew.trace import trace as trace_subject
+    from clew.trace_endpoint import SCHEME, trace_endpoint
 
     project = open_project(options)
     head = project.repository.commit("HEAD")
     context = open_context(project, options, head, PlainReporter())
     try:
         context.tracker.check(writing=False)
-        found = trace_subject(context, subject)
+        if subject.startswith(SCHEME):
+            endpoints = open_endpoints(context.pipeline)
+            found = trace_endpoint(context, endpoints, subject.removeprefix(SCHEME))
+        else:
+            found = trace_subject(context, subject)
     except OutsideError as error:
         raise Unverifiable(error.what, fix=error.fix) from error
     click.echo(json.dumps(found.as_json(), indent=2) if options.json else tree(found))
@@ -90,30 +96,4 @@ def check(options: Options) -> int:
     return 0 if all(result.passed for result in results) else ConfigError.exit_code
 
 
-@click.command()
-@click.argument("job")
-@click.option("--executor", help="Where the job runs: local or sagemaker.")
-@shared
-def wait(options: Options, job: str) -> int:
-    """Follow a job to its end.
-
-    JOB is the name that `clew run --detach` said. Its results are taken up by the same `clew run`.
-    """
-    from clew.cli.reporters import reporter
-    from clew.cli.wiring import open_context, open_project
-    from clew.ports import JobStatus
-
-    project = open_project(options)
-    head = project.repository.commit("HEAD")
-    with reporter() as progress:
-        executor = open_context(project, options, head, progress).executor
-        if executor.find(job) is None:
-            raise ConfigError(f"there is no job {job} on {executor.name}")
-        ended = executor.wait(job, progress.line)
-    answer = {"job": job, "status": ended.status.value, "reason": ended.reason}
-    text = ": ".join(filter(None, (ended.status.value, ended.reason)))
-    click.echo(json.dumps(answer, indent=2) if options.json else text)
-    return 0 if ended.status is JobStatus.COMPLETED else OutsideError.exit_code
-
-
-COMMANDS = [resolve, trace, check, wait]
+COMMANDS = [resolve, trace, check]

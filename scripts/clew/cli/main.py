@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from clew import __version__
-from clew.cli import ask, steps
+from clew.cli import ask, deploy, doctor, jobs, report, steps
 from clew.errors import ClewError, Detached
 
 # Imports fill the memory with what lives to the end. Looking for garbage in it at Python's usual
@@ -26,7 +26,9 @@ INTERRUPTED = 130
 GROUPS = {
     "The whole flow": ["run"],
     "Its steps": ["process", "version", "train", "evaluate", "register"],
-    "Questions": ["resolve", "trace", "check", "wait"],
+    "Questions": ["resolve", "trace", "report", "check", "doctor"],
+    "Jobs": ["jobs", "wait"],
+    "Deployment": ["deploy", "rollback", "undeploy"],
 }
 
 
@@ -46,8 +48,9 @@ def clew() -> None:
     """Lead from a model in production back to the exact data, code and parameters."""
 
 
-for command in (*steps.COMMANDS, *ask.COMMANDS):
-    clew.add_command(command)
+for module in (steps, ask, report, doctor, jobs, deploy):
+    for command in module.COMMANDS:
+        clew.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

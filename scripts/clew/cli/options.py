@@ -65,6 +65,7 @@ RUN_OPTIONS = (
         help="Make the data again; train only if it differs.",
     ),
     click.option("--allow-dirty", is_flag=True, help="Try out uncommitted changes."),
+    click.option("--retry", is_flag=True, help="Pay once more for a job that failed."),
     click.option("--detach", is_flag=True, help="Start a job and leave; the same again goes on."),
     click.option("--stop-on-interrupt", is_flag=True, help="Stop the job too, without asking."),
     click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),

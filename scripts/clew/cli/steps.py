@@ -77,6 +77,7 @@ def _request(
     force: bool,
     allow_dirty: bool,
     detach: bool,
+    retry: bool,
 ) -> RunRequest:
     from clew.errors import ConfigError
     from clew.fingerprint import parse_overrides
@@ -104,6 +105,7 @@ def _request(
         reprocess=force,
         dirty=snapshot != wanted,
         detach=detach,
+        retry=retry,
     )
 
 
@@ -137,8 +139,9 @@ def _plan(context: Context, request: RunRequest, options: Options, until: str) -
     last = next((n for n, row in enumerate(rows) if row.step == until), len(rows) - 1)
     rows = rows[: last + 1]
     if options.json:
-        click.echo(json.dumps([vars(row) for row in rows], indent=2))
+        click.echo(json.dumps([row.as_json() for row in rows], indent=2))
     else:
         for row in rows:
-            click.echo(f"{row.step:<9} {row.action:<8} {row.detail}")
+            cost = f"; {row.estimate}" if row.estimate else ""
+            click.echo(f"{row.step:<9} {row.action:<8} {row.detail}{cost}")
     return 0

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from clew.evaluate import Evaluation
 from clew.flow import Step
+from clew.ports import Job
+from clew.prices import usd
 from clew.process import Processed
 from clew.register import Registered
 from clew.train import Trained
@@ -35,7 +37,7 @@ def _process(step: Processed) -> Iterator[str]:
     if step.job is None:
         yield "nothing to do: dvc.lock is up to date"
     else:
-        yield f"{', '.join(step.stale)} by job {step.job.name} in {step.job.seconds:.1f} s"
+        yield f"{', '.join(step.stale)} by job {_job(step.job)}"
         yield f"files: {step.job.pushed} new, {step.job.reused} reused in the DVC remote"
 
 
@@ -49,7 +51,12 @@ def _train(step: Trained) -> Iterator[str]:
     if step.job is None:
         yield f"reused: MLflow run {step.run_id} has the same run fingerprint; no job"
     else:
-        yield f"job {step.job.name} in {step.job.seconds:.1f} s, MLflow run {step.run_id}"
+        yield f"job {_job(step.job)}, MLflow run {step.run_id}"
+
+
+def _job(job: Job) -> str:
+    cost = f", {usd(job.cost_usd)}" if job.cost_usd is not None else ""
+    return f"{job.name} in {job.seconds:.1f} s{cost}"
 
 
 def _evaluate(step: Evaluation) -> Iterator[str]:

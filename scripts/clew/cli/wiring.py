@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,13 @@ from clew.identity import CommitSha
 from clew.project import Project
 
 if TYPE_CHECKING:
+    from clew.account import Account
     from clew.config.model import Pipeline, SageMaker
     from clew.context import Context
     from clew.edges import LineageGraph
     from clew.packages import ModelPackages
     from clew.ports import Executor, Reporter, Tracker
+    from clew.serving import Endpoints
 
 SQLITE = "sqlite:///"
 
@@ -84,6 +87,19 @@ def open_context(
     )
 
 
+def open_account(
+    project: Project, options: Options, commit: CommitSha, reporter: Reporter
+) -> tuple[Context, Account | None]:
+    """Return what can be examined even where no job could be started as things are."""
+    executor = load_pipeline(project, options, commit).executor
+    context = open_context(project, replace(options, executor="local"), commit, reporter)
+    if executor.use != "sagemaker" or executor.sagemaker is None:
+        return context, None
+    from clew.adapters.sagemaker_doctor import SageMakerAccount
+
+    return context, SageMakerAccount(executor.sagemaker)
+
+
 def _registry(pipeline: Pipeline) -> tuple[ModelPackages | None, LineageGraph | None]:
     """Return SageMaker's model registry and lineage, where pipeline.yaml says where they are."""
     settings = pipeline.executor.sagemaker
@@ -95,6 +111,19 @@ def _registry(pipeline: Pipeline) -> tuple[ModelPackages | None, LineageGraph | 
     mlflow = pipeline.mlflow
     packages = SageMakerPackages(settings, pipeline.name, mlflow.model, mlflow.tracking_uri)
     return packages, SageMakerLineage(settings.region)
+
+
+def open_endpoints(pipeline: Pipeline) -> Endpoints:
+    """Return SageMaker's endpoints; ConfigError where pipeline.yaml does not say where they are."""
+    settings = pipeline.executor.sagemaker
+    if settings is None:
+        raise ConfigError(
+            "endpoints are SageMaker's, and pipeline.yaml has no executor.sagemaker",
+            fix="Add it: docs/sagemaker.md shows how.",
+        )
+    from clew.adapters.sagemaker_endpoints import SageMakerEndpoints
+
+    return SageMakerEndpoints(settings)
 
 
 def _executor(pipeline: Pipeline, state: Path, options: Options) -> Executor:
@@ -109,16 +138,22 @@ def _executor(pipeline: Pipeline, state: Path, options: Options) -> Executor:
 
 
 def _sagemaker(pipeline: Pipeline, settings: SageMaker, state: Path, options: Options) -> Executor:
+    from clew.adapters.pace import Pace
     from clew.adapters.sagemaker import SageMakerExecutor
 
     if pipeline.mlflow.tracking_uri.startswith(SQLITE):
-        raise ConfigError(
-            f"a SageMaker job can't reach MLflow at {pipeline.mlflow.tracking_uri}",
-            fix="Set mlflow.tracking_uri, or MLFLOW_TRACKING_URI, to a server or a MLflow App.",
-        )
+        from clew.doctor import unreachable
+
+        raise unreachable(pipeline.mlflow.tracking_uri)
     return SageMakerExecutor(
-        settings, state / "jobs", lambda job: options.stop_on_interrupt or _wants_stop(job)
+        settings, state, lambda job: options.stop_on_interrupt or _wants_stop(job), Pace(_calls())
     )
+
+
+def _calls() -> Path:
+    """Return the file by which all commands of a user keep to AWS's limit together."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "clew/sagemaker-calls"
 
 
 def _wants_stop(job: str) -> bool:

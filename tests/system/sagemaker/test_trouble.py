@@ -118,8 +118,21 @@ def test_a_job_that_fails_says_so_in_the_words_of_its_stage(cloud: Cloud) -> Non
     assert run.info.status == "FAILED"
     assert "the loss is NaN" in run.data.tags["clew.failure"]
     assert cloud.versions() == []
-    again = cloud.clew("run")
-    assert again.returncode == 4
+    assert float(run.data.tags["clew.cost_usd"]) > 0
+    _not_paid_for_twice(cloud, training)
+
+
+def _not_paid_for_twice(cloud: Cloud, training: str) -> None:
+    """The same again says the same, until somebody asks for another attempt."""
+    for arguments in ((), ("--dry-run",)):
+        again = cloud.clew("run", *arguments)
+        assert again.returncode == 4
+        assert f"the job {training} failed: AlgorithmError" in again.stderr
+        assert "the loss is NaN" in again.stderr
+        assert "clew run --retry" in again.stderr
+    assert cloud.jobs() == [training]
+    assert "RUNNING" not in {run.info.status for run in cloud.runs("train")}
+    assert cloud.clew("run", "--retry").returncode == 4
     assert len(cloud.jobs()) == 2
 
 
@@ -134,7 +147,7 @@ def test_a_stage_of_process_that_fails_says_so_too(cloud: Cloud) -> None:
     assert [run.info.status for run in cloud.runs("process")] == ["FAILED"]
 
 
-def test_a_failure_after_detaching_is_told_once_before_the_next_attempt(cloud: Cloud) -> None:
+def test_a_failure_after_detaching_is_told_and_not_paid_for_again(cloud: Cloud) -> None:
     cloud.edit("params.yaml", "fail: false", "fail: true")
     cloud.commit("Fail")
     assert cloud.clew("version").returncode == 0
@@ -144,11 +157,12 @@ def test_a_failure_after_detaching_is_told_once_before_the_next_attempt(cloud: C
     assert waited.returncode == 4
     assert "Failed: AlgorithmError" in waited.stdout
     assert "the loss is NaN" in waited.stdout
-    told = cloud.clew("run", "--detach")
-    assert told.returncode == 4
-    assert "the loss is NaN" in told.stderr
+    for _ in range(2):
+        told = cloud.clew("run", "--detach")
+        assert told.returncode == 4
+        assert "the loss is NaN" in told.stderr
     assert cloud.jobs() == [training]
-    assert cloud.clew("run", "--detach").returncode == 0
+    assert cloud.clew("run", "--detach", "--retry").returncode == 0
     assert len(cloud.jobs()) == 2
 
 

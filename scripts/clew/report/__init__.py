@@ -1,0 +1,1 @@
+"""The report that a reviewer reads: what a change did to data and model, and why."""

@@ -1,0 +1,85 @@
+"""Two calls a second, however many processes make them and however they end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clew.adapters.pace import FARTHEST, Pace
+
+CALLS = """\
+import sys, time
+from pathlib import Path
+from clew.adapters.pace import Pace
+pace = Pace(Path(sys.argv[1]), per_second=float(sys.argv[2]))
+for _ in range(int(sys.argv[3])):
+    pace.wait()
+    print(time.monotonic(), flush=True)
+"""
+
+
+def start(file: Path, per_second: float, calls: int) -> subprocess.Popen[str]:
+    arguments = [str(file), str(per_second), str(calls)]
+    return subprocess.Popen(
+        [sys.executable, "-c", CALLS, *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+def moments(process: subprocess.Popen[str]) -> list[float]:
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return [float(line) for line in output.split()]
+
+
+def test_processes_take_turns(tmp_path: Path) -> None:
+    file = tmp_path / "there/is/none/calls"
+    processes = [start(file, 20, 8) for _ in range(3)]
+    made = sorted(moment for process in processes for moment in moments(process))
+    assert len(made) == 24
+    assert made[-1] - made[0] >= 23 * 0.05 - 0.02
+    # A call may be late by what the system lets it wait, and so nearer to the next.
+    assert all(third - first > 0.06 for first, third in zip(made, made[2:], strict=False))
+
+
+def test_no_moment_is_given_out_twice(tmp_path: Path) -> None:
+    processes = [start(tmp_path / "calls", 1000, 300) for _ in range(4)]
+    made = sorted(moment for process in processes for moment in moments(process))
+    assert made[-1] - made[0] >= 1199 * 0.001 - 0.02
+
+
+def test_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
+    file = tmp_path / "calls"
+    killed = start(file, 2, 100)
+    assert killed.stdout is not None
+    killed.stdout.readline()
+    killed.kill()
+    killed.communicate()
+    since = time.monotonic()
+    Pace(file).wait()
+    Pace(file).wait()
+    assert time.monotonic() - since < 1.6
+
+
+@pytest.mark.parametrize("rest", ["", "not a number", f"{time.monotonic() + 2 * FARTHEST}"])
+def test_what_cannot_be_meant_is_not_waited_for(tmp_path: Path, rest: str) -> None:
+    """Such as a moment from before the machine started anew."""
+    (tmp_path / "calls").write_text(rest)
+    since = time.monotonic()
+    pace = Pace(tmp_path / "calls")
+    pace.wait()
+    assert time.monotonic() - since < 0.3
+    pace.wait()
+    assert time.monotonic() - since >= 0.5
+
+
+def test_without_a_folder_one_process_still_keeps_to_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    pace = Pace(tmp_path / "file/calls", per_second=10)
+    since = time.monotonic()
+    for _ in range(4):
+        pace.wait()
+    assert time.monotonic() - since >= 0.3
