@@ -28,8 +28,8 @@ def job_rights(
     """Return what the role of Training or Processing jobs needs; only processing writes data."""
     data = ("s3:GetObject", "s3:PutObject") if kind == "Processing" else ("s3:GetObject",)
     return [
-        *_files(settings.s3_prefix, ("s3:GetObject", "s3:PutObject")),
-        *(_files(remote, data) if remote.startswith("s3://") else ()),
+        *_files(settings, settings.s3_prefix, ("s3:GetObject", "s3:PutObject")),
+        *(_files(settings, remote, data) if remote.startswith("s3://") else ()),
         *_container(settings, image, f"{kind}Jobs"),
         *(_each(JOIN_VPC, "*") if settings.network.subnets else ()),
         *_key(settings),
@@ -44,7 +44,7 @@ def job_rights(
 def serving_rights(settings: SageMaker, image: str) -> list[Right]:
     """Return what the role of endpoints needs."""
     return [
-        *_files(settings.s3_prefix, ("s3:GetObject",)),
+        *_files(settings, settings.s3_prefix, ("s3:GetObject",)),
         *_container(settings, image, "Endpoints"),
     ]
 
@@ -52,7 +52,7 @@ def serving_rights(settings: SageMaker, image: str) -> list[Right]:
 def own_rights(settings: SageMaker, pipeline: str) -> list[Right]:
     """Return what whoever starts the jobs of a pipeline needs."""
     roles = {settings.role, settings.processing_role, settings.serving.role} - {None}
-    rights = _files(settings.s3_prefix, ("s3:GetObject", "s3:PutObject"))
+    rights = _files(settings, settings.s3_prefix, ("s3:GetObject", "s3:PutObject"))
     for kind in ("Training", "Processing"):
         actions = [f"sagemaker:{action.format(kind)}" for action in OF_A_JOB]
         job = _arn(settings, "sagemaker", f"{kind.lower()}-job/{pipeline}-*")
@@ -61,10 +61,11 @@ def own_rights(settings: SageMaker, pipeline: str) -> list[Right]:
     return rights + [Right("iam:PassRole", role) for role in sorted(filter(None, roles))]
 
 
-def _files(uri: str, actions: Iterable[str]) -> list[Right]:
+def _files(settings: SageMaker, uri: str, actions: Iterable[str]) -> list[Right]:
     bucket, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")
-    files = f"arn:aws:s3:::{bucket}/{prefix}/*" if prefix else f"arn:aws:s3:::{bucket}/*"
-    return [Right("s3:ListBucket", f"arn:aws:s3:::{bucket}"), *_each(actions, files)]
+    arn = f"arn:{settings.role.split(':')[1]}:s3:::{bucket}"
+    files = f"{arn}/{prefix}/*" if prefix else f"{arn}/*"
+    return [Right("s3:ListBucket", arn), *_each(actions, files)]
 
 
 def _container(settings: SageMaker, image: str, logs: str) -> list[Right]:

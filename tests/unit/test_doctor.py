@@ -238,3 +238,9 @@ def test_images_of_china_and_by_tag_are_understood() -> None:
 def test_the_last_line_counts_what_was_not_checked() -> None:
     findings = [Finding("a", Verdict.OK, ""), Finding("b", Verdict.UNKNOWN, "")]
     assert sum_up(findings) == "1 in order, 0 to fix, 1 not checked"
+
+
+def test_buckets_are_in_the_partition_of_the_role() -> None:
+    china = dataclasses.replace(SETTINGS, role="arn:aws-cn:iam::123456789012:role/clew-training")
+    resources = {right.resource for right in own_rights(china, "small")}
+    assert not [arn for arn in resources if arn.startswith("arn:aws:")]

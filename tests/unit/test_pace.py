@@ -16,29 +16,44 @@ import sys, time
 from pathlib import Path
 from clew.adapters.pace import Pace
 pace = Pace(Path(sys.argv[1]), per_second=float(sys.argv[2]))
+print("ready", flush=True)
+sys.stdin.readline()
 for _ in range(int(sys.argv[3])):
     pace.wait()
     print(time.monotonic(), flush=True)
 """
 
 
-def start(file: Path, per_second: float, calls: int) -> subprocess.Popen[str]:
-    arguments = [str(file), str(per_second), str(calls)]
-    return subprocess.Popen(
-        [sys.executable, "-c", CALLS, *arguments], stdout=subprocess.PIPE, text=True
+def start(file: Path, per_second: float, calls: int, code: str = CALLS) -> subprocess.Popen[str]:
+    """Start a process that makes calls as soon as it is told to."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(file), str(per_second), str(calls)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
 
 
-def moments(process: subprocess.Popen[str]) -> list[float]:
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    return [float(line) for line in output.split()]
+def go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def moments(processes: list[subprocess.Popen[str]]) -> list[float]:
+    """Let all begin at once; return when their calls were made."""
+    for process in processes:
+        go(process)
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    return sorted(float(line) for output in outputs for line in output.split())
 
 
 def test_processes_take_turns(tmp_path: Path) -> None:
     file = tmp_path / "there/is/none/calls"
-    processes = [start(file, 20, 8) for _ in range(3)]
-    made = sorted(moment for process in processes for moment in moments(process))
+    made = moments([start(file, 20, 8) for _ in range(3)])
     assert len(made) == 24
     assert made[-1] - made[0] >= 23 * 0.05 - 0.02
     # A call may be late by what the system lets it wait, and so nearer to the next.
@@ -46,14 +61,18 @@ def test_processes_take_turns(tmp_path: Path) -> None:
 
 
 def test_no_moment_is_given_out_twice(tmp_path: Path) -> None:
-    processes = [start(tmp_path / "calls", 1000, 300) for _ in range(4)]
-    made = sorted(moment for process in processes for moment in moments(process))
-    assert made[-1] - made[0] >= 1199 * 0.001 - 0.02
+    """By processes that don't wait for theirs, and so all ask at the same time."""
+    hasty = CALLS.replace("pace = ", "time.sleep = lambda _seconds: None\npace = ")
+    processes = [start(tmp_path / "calls", 1000, 1000, hasty) for _ in range(4)]
+    since = time.monotonic()
+    assert len(moments(processes)) == 4000
+    assert float((tmp_path / "calls").read_text()) >= since + 4000 / 1000
 
 
 def test_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
     file = tmp_path / "calls"
     killed = start(file, 2, 100)
+    go(killed)
     assert killed.stdout is not None
     killed.stdout.readline()
     killed.kill()

@@ -42,7 +42,7 @@ class Pace:
     def _shared(self, now: float) -> float:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
-            pass
+            fcntl.flock(file, fcntl.LOCK_EX)
             free = 0.0
             with contextlib.suppress(ValueError):
                 free = float(file.read())
