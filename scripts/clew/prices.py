@@ -35,10 +35,10 @@ def cost(price_usd: float | None, seconds: float, instances: int) -> float | Non
 
 
 def usd(amount: float | None) -> str:
-    """Return an amount for people: cents, and more digits where it is less than some."""
+    """Return an amount for people, in cents."""
     if amount is None:
         return "unknown cost"
-    return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.2g}"
+    return "under $0.01" if 0 < amount < 0.005 else f"${amount:.2f}"
 
 
 @dataclass(frozen=True)

@@ -293,7 +293,7 @@ def test_the_table_names_instance_types_of_sagemaker() -> None:
 
 def test_small_amounts_are_shown_too() -> None:
     shown = [usd(amount) for amount in (None, 0.0, 0.00012345, 0.115, 1.005, 1234.5)]
-    assert shown == ["unknown cost", "$0.00", "$0.00012", "$0.12", "$1.00", "$1234.50"]
+    assert shown == ["unknown cost", "$0.00", "under $0.01", "$0.12", "$1.00", "$1234.50"]
 
 
 # --- which failures are paid for again -----------------------------------------------------------
