@@ -1,505 +1,371 @@
-"""deploy, rollback, undeploy: a model version on a SageMaker endpoint, tested or not at all.
-
-SageMaker is the only state. An endpoint's tags name the config that passed its smoke test last, and
-are written in one call after it did: whatever is live besides is unfinished, and the same command
-goes on from there.
-"""
+"""deploy: a model version live on an endpoint, tested with its own example, or as it was before."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from clew import lineage
-from clew.config.model import SageMaker
 from clew.context import Context
-from clew.errors import ClewError, ConfigError, OutsideError, Unverifiable
+from clew.errors import ConfigError, NotLive, OutsideError
+from clew.identity import digest
 from clew.packages import APPROVED, ARN, ModelPackage
-from clew.plan import PlannedStep
 from clew.ports import ModelVersion
-from clew.serving import (
-    DEPLOYED,
-    FAILED,
-    IN_SERVICE,
-    NAME,
-    NAME_CHARACTERS,
-    OF_ENDPOINT,
-    PIPELINE,
-    PREVIOUS,
-    ROLLED_BACK,
-    Endpoint,
-    Endpoints,
-    Part,
-    release_name,
-)
-from clew.trace import MODEL_URI
+from clew.serving import BUSY, FAILED, IN_SERVICE, Endpoint, Endpoints, ModelRefused, Served
 
-LIVE_NAMES = ("run_fingerprint", "data_git_commit_id")  # an endpoint's tags, without `clew:`
-PACKAGED = "mlflow_model_version"
-NO_EXAMPLE = "the model has no input example: only checked to be InService"
-UNCOUNTED = "the input example was answered; how many rows it has can't be told"
-
-
-class NotDeployed(ClewError):
-    """A model must not be served, or did not serve; what was live before still is."""
-
-    exit_code = 1
-
-
-@dataclass(frozen=True)
-class Release:
-    """A model version as it is served on one endpoint."""
-
-    name: str  # of its SageMaker model and its endpoint config
-    version: ModelVersion
-    package: ModelPackage
-    model_data: str  # S3 URI
-
-    def tags(self, context: Context) -> dict[str, str]:
-        """Return the tags of whatever serves this release."""
-        facts = {name: self.package.properties[name] for name in LIVE_NAMES}
-        return lineage.job_tags(context, facts)
+PREVIOUS = "clew:previous"  # the configuration that a rollback goes back to
+TESTED = "clew:tested"  # the one that passed its test
+PIPELINE = "clew:pipeline"
+NAME = re.compile("[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # CreateEndpoint's pattern
+MODEL = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w.-]+))")
+EXAMPLE = "serving_input_example.json"
+PREFIX_CHARACTERS = 36  # of the endpoint's name, so that 63 hold all
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What an endpoint serves now."""
+    """What is live after a deployment, a rollback or the end of one."""
 
     endpoint: str
-    release: Release
-    smoke_test: str  # how it was tested; empty when nothing changed
-    previous: str  # the config that `rollback` goes back to, if any
-
-    @property
-    def changed(self) -> bool:
-        return bool(self.smoke_test)
+    config: str | None  # None: the endpoint is gone
+    model: str | None  # the model version, where that is known
+    changed: bool
+    tested: str  # what the smoke test did
 
     def as_json(self) -> dict[str, Any]:
-        version = self.release.version
-        return {
-            "endpoint": self.endpoint,
-            "model": version.uri,
-            "changed": self.changed,
-            "smoke_test": self.smoke_test or None,
-            "endpoint_config": self.release.name,
-            "previous": self.previous or None,
-            "model_package": self.release.package.arn,
-            **{name: version.tags[name] for name in LIVE_NAMES},
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
-class Undeployed:
+class DeployPlan:
+    """What would be done, without doing any of it."""
+
     endpoint: str
-    existed: bool
-    deleted: tuple[Part, ...]
-    kept: tuple[Part, ...]  # another endpoint needs them
+    action: str  # create | update | exists | delete | nothing
+    config: str | None
+    before: str | None  # the configuration that answers now
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "endpoint": self.endpoint,
-            "existed": self.existed,
-            "deleted": [part._asdict() for part in self.deleted],
-            "kept": [part._asdict() for part in self.kept],
-        }
+        return asdict(self)
 
 
 def deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> Deployed:
-    """Bring a model version onto an endpoint: made, or updated blue/green, then smoke-tested.
+    """Bring a model version live on an endpoint; back to what was live when its test fails.
 
-    NotDeployed when the endpoint or the test fails; the endpoint then is as it was before.
+    Raises ConfigError for what can't be deployed, NotLive when the model failed live.
     """
-    release = _release(context, endpoints, _version(context, model), name)
-    found = _ready(context, endpoints, name)
-    if found is not None and _is_live(context, found, release):
-        return Deployed(name, release, "", found.tags.get(PREVIOUS, ""))
-    example = endpoints.input_example(release.model_data)
-    tags, before = release.tags(context), found.tags.get(DEPLOYED, "") if found else ""
-    endpoints.make(release.name, release.package.arn, {**tags, OF_ENDPOINT: name})
-    _refuse_other_content(endpoints, release)
-    if found is None:
-        context.reporter.step("deploy", f"{release.version.uri} on the new endpoint {name}")
-        endpoints.create(name, release.name, tags)
-    elif found.config != release.name:
-        context.reporter.step("deploy", f"{release.version.uri} on {name}, now {found.config}")
-        endpoints.update(name, release.name)
-    live, tested = _tested(context, endpoints, name, release, example, before)
-    previous = live.tags.get(PREVIOUS, "") if before == release.name else before
-    history = {DEPLOYED: release.name, PREVIOUS: previous, ROLLED_BACK: ""}
-    endpoints.tag(live, {**tags, **history})
-    return Deployed(name, release, tested, previous)
+    version, package = deployable(context, model, name)
+    config = _config_name(endpoints, version, package, name)
+    tags = _tags(context, version)
+    before = _settled(context, endpoints, name)
+    if before is not None and before.config == config and before.status == IN_SERVICE:
+        if before.tags.get(TESTED) == config:
+            return Deployed(name, config, version.uri, changed=False, tested="when it went live")
+        before = _before_interruption(before)
+    else:
+        context.reporter.step("deploy", f"{version.uri} as {config}")
+        endpoints.make_config(config, package.arn, name, tags)
+        _go_live(context, endpoints, name, config, tags, before)
+    tested = _tested_or_back(context, endpoints, version, name, before)
+    _settle(endpoints, name, config, tags)
+    return Deployed(name, config, version.uri, changed=True, tested=tested)
 
 
 def rollback(context: Context, endpoints: Endpoints, name: str) -> Deployed:
-    """Bring back what an endpoint served before; a rollback is not undone by another.
-
-    NotDeployed when that fails its smoke test or must not be served any more.
-    """
-    _existing(context, endpoints, name)
-    found = _ready(context, endpoints, name)
-    if found is None:
-        raise _no_endpoint(name)
-    release = _former(context, endpoints, found)
-    example = endpoints.input_example(release.model_data)
-    before = found.tags.get(DEPLOYED, "")
-    if found.config != release.name:
-        context.reporter.step("rollback", f"{name} from {found.config} to {release.version.uri}")
-        endpoints.update(name, release.name)
-    live, tested = _tested(context, endpoints, name, release, example, before)
-    history = {DEPLOYED: release.name, PREVIOUS: "", ROLLED_BACK: before}
-    if before == release.name:  # what was live had never passed its test
-        history = {DEPLOYED: before}
-    endpoints.tag(live, {**release.tags(context), **history})
-    return Deployed(name, release, tested, history.get(PREVIOUS, found.tags.get(PREVIOUS, "")))
+    """Bring back what was live before; the same again goes forward."""
+    now = _ours(context, endpoints, name)
+    if now.tags.get(TESTED) != now.config:
+        return _finish_rollback(context, endpoints, now, _before_interruption(now))
+    previous = _previous(endpoints, now).config
+    context.reporter.step("rollback", f"{now.config} → {previous}")
+    _update(context, endpoints, now, previous)
+    return _finish_rollback(context, endpoints, replace(now, config=previous), now)
 
 
-def undeploy(context: Context, endpoints: Endpoints, name: str) -> Undeployed:
-    """Delete an endpoint, and the configs and models that clew made for it alone."""
-    found = _own(context, endpoints, name)
-    deleted, kept = _parts(context, endpoints, name)
-    if found is not None and endpoints.settled(name, context.reporter.line) is not None:
-        context.reporter.step("undeploy", f"endpoint {name}")
-        _delete(context, endpoints, name)
-    for part in deleted:
-        context.reporter.step("undeploy", f"{part.kind} {part.name}")
-        endpoints.discard(part)
-    return Undeployed(name, found is not None, tuple(deleted), tuple(kept))
+def undeploy(context: Context, endpoints: Endpoints, name: str) -> Deployed:
+    """Delete an endpoint and what clew made for it that no other endpoint serves."""
+    refuse_name(name)
+    if endpoints.find(name) is None:
+        for config in endpoints.configs(name):  # of one that was stopped halfway
+            endpoints.delete_config(config)
+        return Deployed(name, None, None, changed=False, tested="")
+    now = _ours(context, endpoints, name)
+    context.reporter.step("undeploy", now.name)
+    _delete(context, endpoints, name)
+    for config in endpoints.configs(name):
+        endpoints.delete_config(config)
+    return Deployed(name, None, None, changed=True, tested="")
 
 
-# --- plans: what each would do, refusing what it would refuse --------------------------------
+def plan_deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> DeployPlan:
+    version, package = deployable(context, model, name)
+    config = _config_name(endpoints, version, package, name)
+    now = endpoints.find(name)
+    if now is None:
+        return DeployPlan(name, "create", config, None)
+    return DeployPlan(name, "exists" if now.config == config else "update", config, now.config)
 
 
-def plan_deploy(
-    context: Context, endpoints: Endpoints, model: str, name: str
-) -> list[PlannedStep]:
-    release = _release(context, endpoints, _version(context, model), name)
-    found = _own(context, endpoints, name)
-    there = endpoints.config(release.name) is not None
-    made = f"{release.name}, SageMaker model and endpoint config of {release.version.uri}"
-    steps = [PlannedStep("config", "exists" if there else "create", made)]
-    if found is None or found.status == FAILED:
-        return [*steps, PlannedStep("endpoint", "create", name)]
-    if _is_live(context, found, release) and found.status == IN_SERVICE:
-        return [*steps, PlannedStep("endpoint", "exists", f"{name} serves it")]
-    return [*steps, _update(found, release)]
+def plan_rollback(context: Context, endpoints: Endpoints, name: str) -> DeployPlan:
+    now = _ours(context, endpoints, name, settled=False)
+    return DeployPlan(name, "update", _previous(endpoints, now).config, now.config)
 
 
-def plan_rollback(context: Context, endpoints: Endpoints, name: str) -> list[PlannedStep]:
-    found = _existing(context, endpoints, name)
-    return [_update(found, _former(context, endpoints, found))]
+def plan_undeploy(context: Context, endpoints: Endpoints, name: str) -> DeployPlan:
+    refuse_name(name)
+    if endpoints.find(name) is None:
+        return DeployPlan(name, "nothing", None, None)
+    now = _ours(context, endpoints, name, settled=False)
+    return DeployPlan(name, "delete", None, now.config)
 
 
-def plan_undeploy(context: Context, endpoints: Endpoints, name: str) -> list[PlannedStep]:
-    found = _own(context, endpoints, name)
-    deleted, kept = _parts(context, endpoints, name)
-    steps = [PlannedStep("endpoint", "delete", name)] if found else []
-    steps += [PlannedStep(part.kind, "delete", part.name) for part in deleted]
-    return steps + [PlannedStep(part.kind, "exists", f"{part.name}, needed") for part in kept]
+def deployable(context: Context, model: str, name: str) -> tuple[ModelVersion, ModelPackage]:
+    """Return a model version and its package; ConfigError for what must not go live."""
+    refuse_name(name)
+    version = _version(context, model)
+    arn = version.tags.get(ARN)
+    package = context.packages.describe(arn) if context.packages and arn else None
+    if package is None:
+        raise ConfigError(
+            f"{version.uri} has no model package in SageMaker",
+            fix="Run its commit with `--executor sagemaker`; nothing is trained again if it was.",
+        )
+    why = version.tags.get("clew.unfit", "")
+    if version.tags.get("clew.gate") != "passed":
+        why = "its gates did not pass"
+    elif not why and package.approval != APPROVED:
+        why = f"its model package is {package.approval}"
+    if why:
+        raise NotLive(f"{version.uri} must not be deployed: {why}", fix="Deploy another version.")
+    return version, package
 
 
-def _update(found: Endpoint, release: Release) -> PlannedStep:
-    detail = f"{found.name} from {found.config} to {release.name} ({release.version.uri})"
-    waits = "" if found.status == IN_SERVICE else f" when it is no longer {found.status}"
-    return PlannedStep("endpoint", "update", detail + waits)
+def refuse_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"SageMaker takes no endpoint named {name!r}",
+            fix="Use up to 63 letters, digits and single hyphens between them.",
+        )
 
 
-# --- what may be served ----------------------------------------------------------------------
+def _finish_rollback(
+    context: Context, endpoints: Endpoints, now: Endpoint, before: Endpoint | None
+) -> Deployed:
+    """Test what was brought back; what a rollback that was cut off had not done yet."""
+    served = endpoints.served(now.config)
+    if served is None:
+        raise OutsideError(f"the configuration {now.config} of {now.name} can't be read")
+    version = _version_of(context, served.package)
+    tested = _tested_or_back(context, endpoints, version, now.name, before)
+    _settle(endpoints, now.name, now.config, served.tags)
+    uri = version.uri if version else None
+    return Deployed(now.name, now.config, uri, changed=True, tested=tested)
+
+
+# --- parts -------------------------------------------------------------------------------------
 
 
 def _version(context: Context, model: str) -> ModelVersion:
-    match = MODEL_URI.fullmatch(model)
-    if match is None:
+    named = MODEL.fullmatch(model)
+    version = None
+    if named:
+        version = context.tracker.version(named["name"], named["version"] or named["alias"])
+    if version is None:
         raise ConfigError(
-            f"{model} names no model version",
-            fix="Write models:/NAME/VERSION or models:/NAME@ALIAS.",
+            f"there is no model version {model}",
+            fix="Name it as models:/NAME/3 or models:/NAME@ALIAS.",
         )
-    found = context.tracker.version(match["name"], match["version"] or match["alias"])
-    if found is None:
-        raise ConfigError(f"MLflow at {context.tracker.uri} has no {model}")
-    return found
+    return version
 
 
-def _release(
-    context: Context, endpoints: Endpoints, version: ModelVersion, endpoint: str
-) -> Release:
-    """Return how a version is served; refuses what must not be."""
-    if len(endpoint) > NAME_CHARACTERS or not NAME.fullmatch(endpoint):
-        raise ConfigError(
-            f"an endpoint can't have the name '{endpoint}'",
-            fix=f"Use letters, digits and single hyphens inside, at most {NAME_CHARACTERS}.",
-        )
-    package = _package(context, version)
-    container = endpoints.container(package.arn)
-    if container is None:
-        raise ConfigError(
-            f"the model package {package.arn} does not say how it is served",
-            fix="`clew register` on its commit writes that.",
-        )
-    settings = settings_of(context)
-    chosen = [package.arn, *container, settings.serving.role or settings.role, settings.kms_key]
-    chosen += [settings.serving.instance.type, settings.serving.instance.count]
+def _version_of(context: Context, package: str) -> ModelVersion | None:
+    found = context.tracker.versions({ARN: package})
+    return found[0] if found else None
+
+
+def _config_name(
+    endpoints: Endpoints, version: ModelVersion, package: ModelPackage, name: str
+) -> str:
+    """Return what makes a configuration: the same model served the same way is the same."""
     fingerprint = version.tags["run_fingerprint"]
-    name = release_name(context.pipeline.name, endpoint, fingerprint, chosen)
-    return Release(name, version, package, container.model_data)
+    how = digest([name, package.arn, fingerprint, dict(endpoints.settings())])
+    return f"{name[:PREFIX_CHARACTERS].strip('-')}-{fingerprint[:12]}-{how[:12]}"
 
 
-def settings_of(context: Context) -> SageMaker:
-    """Return executor.sagemaker; ConfigError where pipeline.yaml has none."""
-    settings = context.pipeline.executor.sagemaker
-    if settings is None:
+def _tags(context: Context, version: ModelVersion) -> dict[str, str]:
+    facts = {name: version.tags[name] for name in ("run_fingerprint", "data_git_commit_id")}
+    return lineage.job_tags(context, facts)
+
+
+def _previous(endpoints: Endpoints, now: Endpoint) -> Served:
+    """Return what was live before; ConfigError when nothing was, or it is gone."""
+    previous = now.tags.get(PREVIOUS, "")
+    served = endpoints.served(previous) if previous and previous != now.config else None
+    if served is None:
         raise ConfigError(
-            "an endpoint needs executor.sagemaker in pipeline.yaml",
-            fix="Name role, region, s3_prefix, image and instance there, and commit it.",
+            f"nothing was live on the endpoint {now.name} before {now.config}, or it was removed",
+            fix="Deploy the version that you want with `clew deploy`.",
         )
-    return settings
+    return served
 
 
-def _package(context: Context, version: ModelVersion) -> ModelPackage:
-    """Return a version's approved package, held against the version."""
-    arn = version.tags.get(ARN)
-    if arn is None or context.packages is None:
-        raise ConfigError(
-            f"{version.uri} has no SageMaker model package",
-            fix="Models trained with `clew run --executor sagemaker` have one.",
-        )
-    _refuse_unfit(version)
-    package = context.packages.describe(arn)
-    if package is None:
-        raise ConfigError(
-            f"the model package of {version.uri} is gone: {arn}",
-            fix="`clew register` on its commit makes it again.",
-        )
-    wanted = {name: version.tags.get(name) for name in lineage.NAMES} | {PACKAGED: version.uri}
-    other = [name for name, value in wanted.items() if package.properties.get(name) != value]
-    if other:
-        raise Unverifiable(
-            f"{version.uri} and its model package {arn} disagree on {', '.join(other)}",
-            fix=f"See `clew trace {version.uri}`.",
-        )
-    if package.approval != APPROVED:
-        raise NotDeployed(
-            f"the model package of {version.uri} is {package.approval}, not {APPROVED}",
-            fix=f"Approve {arn} in SageMaker's model registry first, or deploy another version.",
-        )
-    return package
-
-
-def _refuse_unfit(version: ModelVersion) -> None:
-    unfit, gate = version.tags.get("clew.unfit"), version.tags.get("clew.gate")
-    if not unfit and gate == "passed":
-        return
-    why = unfit or f"the verdict of its gates is {gate or 'missing'}"
-    raise NotDeployed(f"{version.uri} must not be served: {why}", fix="Deploy another version.")
-
-
-def _former(context: Context, endpoints: Endpoints, found: Endpoint) -> Release:
-    """Return what to roll back to: from an unfinished deployment, what is proven."""
-    proven, previous = found.tags.get(DEPLOYED, ""), found.tags.get(PREVIOUS, "")
-    # Live but not proven yet, the previous one is a rollback that was cut off.
-    config = previous if found.config in (proven, previous) else proven
-    if not config:
-        undone = found.tags.get(ROLLED_BACK)
-        already = f": it was rolled back from {undone} already" if undone else ""
-        raise ConfigError(
-            f"there is nothing that {found.name} could go back to{already}",
-            fix=f"Bring a model there with `clew deploy MODEL --endpoint {found.name}`.",
-        )
-    there = endpoints.config(config)
-    packages = {arn for model in there.models for arn in model.packages or ()} if there else set()
-    arn = packages.pop() if len(packages) == 1 else None
-    package = context.packages.describe(arn) if arn and context.packages else None
-    container = endpoints.container(package.arn) if package else None
-    version = version_of(context, package) if package else None
-    if package is None or version is None or container is None:
-        raise ConfigError(
-            f"{found.name} can't go back to {config}: its model or its package is gone",
-            fix=f"Bring a model there with `clew deploy MODEL --endpoint {found.name}`.",
-        )
-    return Release(config, version, _package(context, version), container.model_data)
-
-
-def version_of(context: Context, package: ModelPackage) -> ModelVersion | None:
-    """Return the model version that a package says it is of."""
-    match = MODEL_URI.fullmatch(package.properties.get(PACKAGED, ""))
-    return context.tracker.version(match["name"], match["version"]) if match else None
-
-
-# --- endpoints -------------------------------------------------------------------------------
-
-
-def _own(context: Context, endpoints: Endpoints, name: str) -> Endpoint | None:
-    """Return an endpoint of this pipeline; ConfigError when it is somebody else's."""
-    found = endpoints.find(name)
-    owner = found.tags.get(PIPELINE) if found else context.pipeline.name
-    if owner == context.pipeline.name:
-        return found
-    whose = f"it is of the pipeline {owner}" if owner else "clew did not make it"
-    raise ConfigError(
-        f"the endpoint {name} is not of the pipeline {context.pipeline.name}: {whose}",
-        fix="Choose another name with --endpoint.",
-    )
-
-
-def _existing(context: Context, endpoints: Endpoints, name: str) -> Endpoint:
-    found = _own(context, endpoints, name)
+def _ours(context: Context, endpoints: Endpoints, name: str, *, settled: bool = True) -> Endpoint:
+    """Return an endpoint that this pipeline made; `settled` waits for what is under way."""
+    refuse_name(name)
+    found = (_settled if settled else _owned)(context, endpoints, name)
     if found is None:
-        raise _no_endpoint(name)
+        raise ConfigError(f"there is no endpoint {name}", fix="See `aws sagemaker list-endpoints`.")
     return found
 
 
-def _no_endpoint(name: str) -> ConfigError:
-    return ConfigError(f"there is no endpoint {name}", fix="See `aws sagemaker list-endpoints`.")
-
-
-def _ready(context: Context, endpoints: Endpoints, name: str) -> Endpoint | None:
-    """Return an endpoint that can be updated, None where one must be made.
-
-    A failed one serves nothing and can only be deleted:
-    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
-    """
-    if _own(context, endpoints, name) is None:
-        return None
-    found = endpoints.settled(name, context.reporter.line)
-    if found is None or found.status == IN_SERVICE:
-        return found
-    if found.status != FAILED:
-        raise OutsideError(
-            f"the endpoint {name} is {found.status}: {found.reason}",
-            fix=f"If SageMaker can't mend it: `clew undeploy --endpoint {name}`.",
+def _owned(context: Context, endpoints: Endpoints, name: str) -> Endpoint | None:
+    """Return an endpoint; ConfigError when another pipeline, or a person, made it."""
+    found = endpoints.find(name)
+    if found is not None and found.tags.get(PIPELINE) != context.pipeline.name:
+        raise ConfigError(
+            f"the endpoint {name} was not made by the pipeline {context.pipeline.name}",
+            fix="Choose another name.",
         )
-    context.reporter.step("deploy", f"{name} has failed and is deleted: {found.reason}")
-    _delete(context, endpoints, name)
-    return None
+    return found
+
+
+def _settled(context: Context, endpoints: Endpoints, name: str) -> Endpoint | None:
+    found = _owned(context, endpoints, name)
+    if found is not None and found.status in BUSY:
+        return endpoints.wait(name, _teller(context, "deploy"))
+    return found
+
+
+def _go_live(
+    context: Context,
+    endpoints: Endpoints,
+    name: str,
+    config: str,
+    tags: Mapping[str, str],
+    before: Endpoint | None,
+) -> None:
+    """Make the endpoint, or update it; one that failed to start can only be made anew."""
+    if before is not None and before.status != FAILED:
+        _update(context, endpoints, before, config)
+        return
+    if before is not None:
+        _delete(context, endpoints, name)
+    endpoints.create(name, config, tags)
+    made = endpoints.wait(name, _teller(context, "deploy"))
+    if made is None or made.status != IN_SERVICE:
+        reason = made.reason if made else "it is gone"
+        _delete(context, endpoints, name)
+        raise NotLive(
+            f"the endpoint {name} did not start: {reason}",
+            fix="It is deleted again. Its log is in CloudWatch: /aws/sagemaker/Endpoints.",
+        )
+
+
+def _update(context: Context, endpoints: Endpoints, now: Endpoint, config: str) -> None:
+    """Let another configuration answer; SageMaker itself keeps the old one when that fails."""
+    endpoints.tag(now, {PREVIOUS: now.config})
+    endpoints.update(now.name, config)
+    updated = endpoints.wait(now.name, _teller(context, "deploy"))
+    if updated is None or updated.config != config or updated.status != IN_SERVICE:
+        _restore_previous(endpoints, now)
+        reason = updated.reason if updated else "it is gone"
+        raise NotLive(
+            f"the endpoint {now.name} did not take {config}: {reason}",
+            fix=f"{now.config} is live as before.",
+        )
+
+
+def _restore_previous(endpoints: Endpoints, before: Endpoint) -> None:
+    endpoints.tag(before, {PREVIOUS: before.tags.get(PREVIOUS, before.config)})
+
+
+def _tested_or_back(
+    context: Context,
+    endpoints: Endpoints,
+    version: ModelVersion | None,
+    name: str,
+    before: Endpoint | None,
+) -> str:
+    try:
+        return _smoke_test(context, endpoints, version, name)
+    except ModelRefused as error:
+        reason = str(error)
+    if before is None or before.status == FAILED:
+        _delete(context, endpoints, name)
+        fix = "The endpoint is deleted again."
+    else:
+        endpoints.update(name, before.config)
+        back = endpoints.wait(name, _teller(context, "deploy"))
+        if back is None or back.config != before.config:
+            raise OutsideError(
+                f"the model failed its test on {name} ({reason}), and {before.config} could not "
+                f"be brought back: {back.reason if back else 'the endpoint is gone'}",
+                fix="Run `clew deploy` with the version that should be live.",
+            )
+        _restore_previous(endpoints, before)
+        fix = f"{before.config} is live again."
+    raise NotLive(f"the model failed its test on {name}: {reason}", fix=fix)
+
+
+def _smoke_test(
+    context: Context, endpoints: Endpoints, version: ModelVersion | None, name: str
+) -> str:
+    """Ask the endpoint what the model's own input example asks; ModelRefused when it fails."""
+    example = context.tracker.model_file(version, EXAMPLE) if version else None
+    if example is None:
+        return "it is in service; the model has no input example to be tested with"
+    answer = endpoints.invoke(name, example)
+    rows, predictions = _rows(example), _predictions(answer)
+    if rows is not None and rows != predictions:
+        raise ModelRefused(f"{predictions} predictions for {rows} rows")
+    said = f"{predictions} predictions for its input example"
+    context.reporter.step("deploy", said)
+    return said
+
+
+def _rows(example: bytes) -> int | None:
+    """Return how many rows MLflow's scoring protocol asks for, None where that can't be told.
+
+    https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally
+    """
+    document = json.loads(example)
+    split = document.get("dataframe_split")
+    rows = split["data"] if split else document.get("dataframe_records", document.get("inputs"))
+    return len(rows) if isinstance(rows, list) else None
+
+
+def _predictions(answer: bytes) -> int:
+    try:
+        found = json.loads(answer)["predictions"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelRefused(f"its answer has no predictions: {answer[:200]!r}") from error
+    return len(found) if isinstance(found, list) else 1
+
+
+def _settle(endpoints: Endpoints, name: str, config: str, tags: Mapping[str, str]) -> None:
+    """Tag what is live now, and delete what neither is live nor can be rolled back to."""
+    now = endpoints.find(name)
+    if now is None or now.config != config:
+        return  # somebody else was faster
+    endpoints.tag(now, {**tags, TESTED: config})
+    for old in endpoints.configs(name):
+        if old not in (config, now.tags.get(PREVIOUS)):
+            endpoints.delete_config(old)
+
+
+def _before_interruption(now: Endpoint) -> Endpoint | None:
+    """Return the endpoint as it was before a deployment that ended before its test."""
+    previous = now.tags.get(PREVIOUS)
+    return replace(now, config=previous) if previous and previous != now.config else None
 
 
 def _delete(context: Context, endpoints: Endpoints, name: str) -> None:
     endpoints.delete(name)
-    if endpoints.settled(name, context.reporter.line) is not None:
-        raise OutsideError(f"SageMaker did not delete the endpoint {name}", fix="Run it again.")
+    endpoints.wait(name, _teller(context, "delete"))
 
 
-def _is_live(context: Context, found: Endpoint, release: Release) -> bool:
-    said = {**release.tags(context), DEPLOYED: release.name}
-    return found.config == release.name and said.items() <= found.tags.items()
-
-
-def _refuse_other_content(endpoints: Endpoints, release: Release) -> None:
-    there = endpoints.config(release.name)
-    if there is None or not there.serves(release.package.arn):
-        raise ConfigError(
-            f"the endpoint config {release.name} is not what clew makes by this name",
-            fix="Delete it, and the SageMaker model of the same name.",
-        )
-
-
-def _parts(context: Context, endpoints: Endpoints, name: str) -> tuple[list[Part], list[Part]]:
-    """Return what goes with an endpoint, and what another one needs."""
-    parts = endpoints.parts(context.pipeline.name, name)
-    used = endpoints.used_beside(name) if parts else set()
-    return [part for part in parts if part not in used], [part for part in parts if part in used]
-
-
-# --- the smoke test, and the way back --------------------------------------------------------
-
-
-def _tested(
-    context: Context,
-    endpoints: Endpoints,
-    name: str,
-    release: Release,
-    example: bytes | None,
-    before: str,
-) -> tuple[Endpoint, str]:
-    """Wait for a release and test it; NotDeployed when the endpoint is as it was before."""
-    live = endpoints.settled(name, context.reporter.line)
-    if live is None:
-        raise OutsideError(f"somebody deleted the endpoint {name} meanwhile", fix="Run it again.")
-    if live.status == IN_SERVICE and live.config == release.name:
-        try:
-            tested = smoke_test(endpoints, name, example)
-        except ClewError as error:
-            why = f"the smoke test failed: {error.what}"
-        else:
-            context.reporter.step("test", tested)
-            return live, tested
-    else:
-        why = live.reason or f"the endpoint is {live.status} with {live.config}"
-    context.reporter.step("test", why)
-    ends = _restored(context, endpoints, live, before)
-    raise NotDeployed(f"{release.version.uri} does not serve: {why}", fix=ends)
-
-
-def _restored(context: Context, endpoints: Endpoints, live: Endpoint, before: str) -> str:
-    """Bring back what was deployed before; return what the endpoint is now."""
-    name = live.name
-    if not before:
-        _delete(context, endpoints, name)
-        return f"The new endpoint {name} is deleted again."
-    now: Endpoint | None = live
-    if live.config != before and live.status == IN_SERVICE:
-        context.reporter.step("rollback", f"{name} to {before}")
-        endpoints.update(name, before)
-        now = endpoints.settled(name, context.reporter.line)
-    if now is None or (now.status, now.config) != (IN_SERVICE, before):
-        state = f"{now.status} with {now.config}: {now.reason}" if now else "gone"
-        raise OutsideError(
-            f"the endpoint {name} could not be brought back to {before}: it is {state}",
-            fix=f"Deploy a model that serves: `clew deploy MODEL --endpoint {name}`.",
-        )
-    return f"The endpoint {name} serves {before}, as before."
-
-
-def smoke_test(endpoints: Endpoints, name: str, example: bytes | None) -> str:
-    """Ask an endpoint for predictions of the model's own input example; return what was seen.
-
-    NotDeployed when the answer does not hold one prediction for each row.
-    """
-    if example is None:
-        return NO_EXAMPLE
-    rows = rows_of(_parsed(example, "the model's input example"))
-    answer = _parsed(endpoints.invoke(name, example), "the answer")
-    if rows is None:
-        return UNCOUNTED
-    found = answer.get("predictions") if isinstance(answer, dict) else None
-    count = len(found) if isinstance(found, list) else _columns(found)
-    if count != rows:
-        shown = "no list of predictions" if count is None else f"{count} predictions"
-        raise NotDeployed(f"{rows} rows of the input example were answered with {shown}")
-    return f"{rows} rows of the input example, {count} predictions"
-
-
-def _parsed(text: bytes, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise NotDeployed(f"{what} is no JSON: {text[:80]!r}") from error
-
-
-def rows_of(request: Any) -> int | None:
-    """Return how many rows a request to MLflow's scoring server has; None where none are told.
-
-    https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/#json-input
-    """
-    if not isinstance(request, dict):
-        return None
-    split, given = request.get("dataframe_split"), request.get("inputs")
-    if isinstance(split, dict) and isinstance(split.get("data"), list):
-        return len(split["data"])
-    for key in ("dataframe_records", "instances"):
-        if isinstance(request.get(key), list):
-            return len(request[key])
-    if isinstance(given, dict):
-        return _columns(given)
-    # Of other lists, such as messages of a chat, one answer may be all.
-    tensor = isinstance(given, list) and all(isinstance(row, int | float | list) for row in given)
-    return len(given) if tensor and given else None
-
-
-def _columns(found: Any) -> int | None:
-    """Return the common length of named lists."""
-    if not isinstance(found, Mapping) or not all(isinstance(v, list) for v in found.values()):
-        return None
-    lengths = {len(column) for column in found.values()}
-    return lengths.pop() if len(lengths) == 1 else None
+def _teller(context: Context, step: str) -> Any:
+    return lambda status: context.reporter.step(step, f"SageMaker: {status}")

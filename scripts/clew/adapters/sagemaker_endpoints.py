@@ -1,54 +1,34 @@
-"""Endpoints on Amazon SageMaker, each config with its own model from one model package.
+"""Endpoints on SageMaker, their configurations and models.
 
-https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green-all-at-once.html
+https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
 """
 
 from __future__ import annotations
 
-import tarfile
+import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from clew.adapters.aws import code_of, message_of, translated
-from clew.adapters.pace import Pace, PacedAws
-from clew.adapters.s3_files import ABSENT, S3Files, split
-from clew.adapters.sagemaker import FIRST_POLL, LAST_POLL
+from clew.adapters.aws import Aws, code_of, message_of, translated
+from clew.adapters.s3_files import S3Files
 from clew.config.model import SageMaker
-from clew.errors import ConfigError, OutsideError
-from clew.serving import (
-    CHANGING,
-    OF_ENDPOINT,
-    PIPELINE,
-    Container,
-    Endpoint,
-    EndpointConfig,
-    Endpoints,
-    Part,
-    ServedModel,
-    is_release_of,
-)
+from clew.serving import BUSY, Endpoint, Endpoints, ModelRefused, Served
 
+FIRST_POLL, LAST_POLL = 1.0, 20.0  # seconds
+ENDPOINT = "clew:endpoint"  # tag of a configuration: which endpoint it was made for
 VARIANT = "AllTraffic"
-JSON = "application/json"
-EXAMPLE = "serving_input_example.json"  # mlflow.models.utils.SERVING_INPUT_FILENAME
-KEEP_OLD_SECONDS = 60  # for requests that are on their way to the old instances
-DEPLOYMENT = {
-    "BlueGreenUpdatePolicy": {
-        "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
-        "TerminationWaitInSeconds": KEEP_OLD_SECONDS,
-    }
-}
-NONE = ("could not find", "does not exist", "not found")  # what SageMaker says of what isn't there
-Request = dict[str, Any]
+DRAIN_SECONDS = 0  # for which the old instances stay after all traffic has moved
+ABSENT = ("Could not find", "does not exist", "not found")
+SEARCH_CHARACTERS = 36  # of the endpoint's name, which its configurations begin with
 
 
 class SageMakerEndpoints(Endpoints):
-    """The endpoints of one region."""
+    """The endpoints of one account and region."""
 
-    def __init__(self, settings: SageMaker, pace: Pace) -> None:
+    def __init__(self, settings: SageMaker) -> None:
         self._settings = settings
-        self._aws = PacedAws(settings.region, pace)
+        self._aws = Aws(settings.region)
         self._files = S3Files(self._aws, settings.kms_key)
 
     @property
@@ -57,236 +37,188 @@ class SageMakerEndpoints(Endpoints):
 
     @translated
     def find(self, name: str) -> Endpoint | None:
-        found = self._described(name)
+        found = self._absent_is_none("describe_endpoint", EndpointName=name)
         if found is None:
             return None
-        return _endpoint(found, self._tags(found["EndpointArn"]))
-
-    @translated
-    def settled(self, name: str, on_line: Callable[[str], None]) -> Endpoint | None:
-        pause, said = FIRST_POLL, ""
-        while (found := self._described(name)) is not None:
-            status = found["EndpointStatus"]
-            if status != said:
-                on_line(f"SageMaker: {status}")
-                said = status
-            if status not in CHANGING:
-                return _endpoint(found, self._tags(found["EndpointArn"]))
-            time.sleep(pause)
-            pause = min(pause * 1.3, LAST_POLL)
-        return None
-
-    @translated
-    def config(self, name: str) -> EndpointConfig | None:
-        found = self._there(self._client.describe_endpoint_config, EndpointConfigName=name)
-        if found is None:
-            return None
-        names = [variant.get("ModelName", "") for variant in found["ProductionVariants"]]
-        return EndpointConfig(name, tuple(self._model(one) for one in names))
-
-    @translated
-    def container(self, package: str) -> Container | None:
-        found = self._there(self._client.describe_model_package, ModelPackageName=package)
-        containers = (found or {}).get("InferenceSpecification", {}).get("Containers", [])
-        if len(containers) != 1 or "ModelDataUrl" not in containers[0]:
-            return None
-        return Container(containers[0]["Image"], containers[0]["ModelDataUrl"])
-
-    @translated
-    def has(self, model_data: str) -> bool:
-        return self._files.exists(model_data)
-
-    @translated
-    def input_example(self, model_data: str) -> bytes | None:
-        from botocore.exceptions import ClientError
-
-        bucket, key = split(model_data)
-        try:
-            body = self._aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
-        except ClientError as error:
-            if code_of(error) not in ABSENT:
-                raise
-            raise ConfigError(
-                f"the model's files are gone: there is no {model_data}",
-                fix="Restore the object, or deploy another version.",
-            ) from error
-        try:
-            return _example(body)
-        except tarfile.TarError as error:
-            raise ConfigError(f"{model_data} is no tar.gz: {error}") from error
-
-    @translated
-    def make(self, name: str, package: str, tags: Mapping[str, str]) -> None:
-        settings, rows = self._settings, _rows({**self._settings.tags, **tags})
-        self._create(
-            self._client.create_model,
-            ModelName=name,
-            Containers=[{"ModelPackageName": package}],
-            ExecutionRoleArn=settings.serving.role or settings.role,
-            Tags=rows,
+        return Endpoint(
+            name=name,
+            arn=found["EndpointArn"],
+            status=found["EndpointStatus"],
+            config=found.get("EndpointConfigName", ""),
+            reason=found.get("FailureReason", ""),
+            tags=self._tags_of(found["EndpointArn"]),
         )
+
+    @translated
+    def wait(self, name: str, on_status: Callable[[str], None]) -> Endpoint | None:
+        pause, said = FIRST_POLL, ""
+        while True:
+            found = self._absent_is_none("describe_endpoint", EndpointName=name)
+            if found is None:
+                return None
+            if found["EndpointStatus"] != said:
+                said = found["EndpointStatus"]
+                on_status(said)
+            if said not in BUSY:
+                return self.find(name)
+            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  # only to spread calls
+            pause = min(pause * 1.3, LAST_POLL)
+
+    @translated
+    def served(self, config: str) -> Served | None:
+        found = self._absent_is_none("describe_endpoint_config", EndpointConfigName=config)
+        if found is None:
+            return None
+        model = found["ProductionVariants"][0]["ModelName"]
+        made_of = self._absent_is_none("describe_model", ModelName=model)
+        if made_of is None:
+            return None
+        containers = made_of.get("Containers") or [made_of.get("PrimaryContainer", {})]
+        tags = self._tags_of(found["EndpointConfigArn"])
+        return Served(config, model, containers[0].get("ModelPackageName", ""), tags)
+
+    @translated
+    def has_model_data(self, package: str) -> bool:
+        found = self._absent_is_none("describe_model_package", ModelPackageName=package)
+        containers = (found or {}).get("InferenceSpecification", {}).get("Containers", [])
+        uri = containers[0].get("ModelDataUrl") if containers else None
+        return uri is not None and self._files.exists(str(uri))
+
+    def settings(self) -> Mapping[str, object]:
+        serving = self._settings.serving
+        return {
+            "role": self._role,
+            "type": serving.instance.type,
+            "count": serving.instance.count,
+            "kms_key": self._settings.kms_key,
+            "subnets": list(self._settings.network.subnets),
+        }
+
+    @property
+    def _role(self) -> str:
+        return self._settings.serving.role or self._settings.role
+
+    @translated
+    def make_config(self, name: str, package: str, endpoint: str, tags: Mapping[str, str]) -> None:
+        labels = self._labels({**tags, ENDPOINT: endpoint})
+        model: dict[str, Any] = {
+            "ModelName": name,
+            "ExecutionRoleArn": self._role,
+            "Containers": [{"ModelPackageName": package}],
+            "Tags": labels,
+        }
+        network, instance = self._settings.network, self._settings.serving.instance
+        if network.subnets:
+            groups = list(network.security_groups)
+            model["VpcConfig"] = {"Subnets": list(network.subnets), "SecurityGroupIds": groups}
+        self._made_or_there("create_model", **model)
         variant = {
             "VariantName": VARIANT,
             "ModelName": name,
-            "InstanceType": settings.serving.instance.type,
-            "InitialInstanceCount": settings.serving.instance.count,
-            "InitialVariantWeight": 1.0,
+            "InstanceType": instance.type,
+            "InitialInstanceCount": instance.count,
         }
-        self._create(
-            self._client.create_endpoint_config,
-            EndpointConfigName=name,
-            ProductionVariants=[variant],
-            Tags=rows,
-            **({"KmsKeyId": settings.kms_key} if settings.kms_key else {}),
-        )
+        config: dict[str, Any] = {
+            "EndpointConfigName": name,
+            "ProductionVariants": [variant],
+            "Tags": labels,
+        }
+        if self._settings.kms_key:
+            config["KmsKeyId"] = self._settings.kms_key
+        self._made_or_there("create_endpoint_config", **config)
 
     @translated
     def create(self, name: str, config: str, tags: Mapping[str, str]) -> None:
-        self._create(
-            self._client.create_endpoint,
+        self._made_or_there(
+            "create_endpoint",
             EndpointName=name,
             EndpointConfigName=config,
-            Tags=_rows({**self._settings.tags, **tags}),
+            Tags=self._labels(tags),
         )
 
     @translated
     def update(self, name: str, config: str) -> None:
-        from botocore.exceptions import ClientError
-
-        wanted = {"EndpointName": name, "EndpointConfigName": config}
-        try:
-            self._client.update_endpoint(**wanted, DeploymentConfig=DEPLOYMENT)
-        except ClientError as error:
-            if "in-progress" not in message_of(error):
-                raise
-            raise OutsideError(
-                f"somebody else is changing the endpoint {name}", fix="Run it again: it waits."
-            ) from error
+        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": DRAIN_SECONDS}
+        self._client.update_endpoint(
+            EndpointName=name,
+            EndpointConfigName=config,
+            DeploymentConfig={
+                "BlueGreenUpdatePolicy": {
+                    "TrafficRoutingConfiguration": routing,
+                    "TerminationWaitInSeconds": DRAIN_SECONDS,
+                }
+            },
+        )
 
     @translated
     def tag(self, endpoint: Endpoint, tags: Mapping[str, str]) -> None:
-        rows = _rows({**self._settings.tags, **tags})
-        self._client.add_tags(ResourceArn=endpoint.arn, Tags=rows)
-
-    @translated
-    def delete(self, name: str) -> None:
-        self._there(self._client.delete_endpoint, EndpointName=name)
+        self._client.add_tags(ResourceArn=endpoint.arn, Tags=self._labels(tags))
 
     @translated
     def invoke(self, name: str, body: bytes) -> bytes:
         from botocore.exceptions import ClientError
 
-        runtime = self._aws.client("sagemaker-runtime")
-        request = {"EndpointName": name, "ContentType": JSON, "Accept": JSON, "Body": body}
         try:
-            answer: bytes = runtime.invoke_endpoint(**request)["Body"].read()
+            answer = self._aws.client("sagemaker-runtime").invoke_endpoint(
+                EndpointName=name,
+                Body=body,
+                ContentType="application/json",
+                Accept="application/json",
+            )
         except ClientError as error:
             if code_of(error) != "ModelError":
                 raise
-            raise OutsideError(message_of(error)) from error
-        return answer
+            raise ModelRefused(message_of(error).partition(" See ")[0]) from error
+        return bytes(answer["Body"].read())
 
     @translated
-    def parts(self, pipeline: str, name: str) -> list[Part]:
-        wanted = {PIPELINE: pipeline, OF_ENDPOINT: name}
+    def delete(self, name: str) -> None:
+        self._absent_is_none("delete_endpoint", EndpointName=name)
+
+    @translated
+    def delete_config(self, config: str) -> None:
+        self._absent_is_none("delete_model", ModelName=config)  # last to go: what we find it by
+        self._absent_is_none("delete_endpoint_config", EndpointConfigName=config)
+
+    @translated
+    def configs(self, endpoint: str) -> list[str]:
+        pages = self._client.get_paginator("list_endpoint_configs").paginate(
+            NameContains=endpoint[:SEARCH_CHARACTERS].strip("-")
+        )
+        rows = [row for page in pages for row in page["EndpointConfigs"]]
         return [
-            Part(kind, row[f"{member}Name"])
-            for kind, operation, member in (
-                ("endpoint config", "list_endpoint_configs", "EndpointConfig"),
-                ("model", "list_models", "Model"),
-            )
-            for row in self._listed(operation, f"{member}s", NameContains=f"{pipeline}-")
-            if is_release_of(row[f"{member}Name"], pipeline, name)
-            and wanted.items() <= self._tags(row[f"{member}Arn"]).items()
+            row["EndpointConfigName"]
+            for row in rows
+            if self._tags_of(row["EndpointConfigArn"]).get(ENDPOINT) == endpoint
         ]
-
-    @translated
-    def used_beside(self, name: str) -> set[Part]:
-        used = set()
-        for row in self._listed("list_endpoints", "Endpoints"):
-            found = self._described(row["EndpointName"])
-            if found is None or found["EndpointName"] == name:
-                continue
-            used.add(Part("endpoint config", found.get("EndpointConfigName", "")))
-            config = self.config(found.get("EndpointConfigName", ""))
-            used |= {Part("model", model.name) for model in config.models} if config else set()
-        return used
-
-    @translated
-    def discard(self, part: Part) -> None:
-        if part.kind == "model":
-            self._there(self._client.delete_model, ModelName=part.name)
-        else:
-            self._there(self._client.delete_endpoint_config, EndpointConfigName=part.name)
 
     # --- parts -------------------------------------------------------------------------------
 
-    def _described(self, name: str) -> Request | None:
-        return self._there(self._client.describe_endpoint, EndpointName=name)
+    def _tags_of(self, arn: str) -> dict[str, str]:
+        pages = self._client.get_paginator("list_tags").paginate(ResourceArn=arn)
+        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
-    def _there(self, call: Callable[..., Request], **request: Any) -> Request | None:
-        """Return what SageMaker answers, None when it has no such thing."""
+    def _labels(self, tags: Mapping[str, str]) -> list[dict[str, str]]:
+        every = {**self._settings.tags, **tags}
+        return [{"Key": key, "Value": value} for key, value in every.items()]
+
+    def _absent_is_none(self, operation: str, **request: Any) -> dict[str, Any] | None:
         from botocore.exceptions import ClientError
 
         try:
-            return call(**request)
+            found: dict[str, Any] = getattr(self._client, operation)(**request)
         except ClientError as error:
-            absent = any(words in message_of(error).lower() for words in NONE)
-            if code_of(error) in ("ValidationException", "ResourceNotFound") and absent:
+            if any(words in message_of(error) for words in ABSENT):
                 return None
             raise
+        return found
 
-    def _create(self, call: Callable[..., Request], **request: Any) -> None:
-        """Make what has a name of its own content; who comes second finds it made."""
+    def _made_or_there(self, operation: str, **request: Any) -> None:
+        """Make what has a name; whoever made it before us made the same."""
         from botocore.exceptions import ClientError
 
         try:
-            call(**request)
+            getattr(self._client, operation)(**request)
         except ClientError as error:
-            if "already existing" not in message_of(error):
+            if "already exist" not in message_of(error):
                 raise
-
-    def _model(self, name: str) -> ServedModel:
-        found = self._there(self._client.describe_model, ModelName=name) if name else None
-        if found is None:
-            return ServedModel(name, None)
-        containers = found.get("Containers") or [found.get("PrimaryContainer", {})]
-        return ServedModel(name, tuple(one.get("ModelPackageName") for one in containers))
-
-    def _tags(self, arn: str) -> dict[str, str]:
-        rows = self._listed("list_tags", "Tags", ResourceArn=arn)
-        return {row["Key"]: row["Value"] for row in rows}
-
-    def _listed(self, operation: str, member: str, **request: Any) -> Iterator[Any]:
-        for page in self._client.get_paginator(operation).paginate(**request):
-            yield from page[member]
-
-
-def _endpoint(found: Request, tags: dict[str, str]) -> Endpoint:
-    return Endpoint(
-        name=found["EndpointName"],
-        arn=found["EndpointArn"],
-        status=found["EndpointStatus"],
-        config=found.get("EndpointConfigName", ""),
-        reason=found.get("FailureReason", ""),
-        tags=tags,
-    )
-
-
-def _rows(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _example(body: Any) -> bytes | None:
-    """Return the example that lies highest in the archive, read no farther than it must be."""
-    depth, content = float("inf"), None
-    with tarfile.open(fileobj=body, mode="r|gz") as archive:
-        for member in archive:
-            folders = member.name.removeprefix("./").split("/")
-            if folders[-1] != EXAMPLE or len(folders) >= depth:
-                continue
-            file = archive.extractfile(member)
-            depth, content = len(folders), file.read() if file else None
-            if depth == 1:
-                break
-    return content
