@@ -10,7 +10,7 @@ from typing import Any
 
 from clew import lineage
 from clew.context import Context
-from clew.errors import ConfigError, NotLive, OutsideError
+from clew.errors import ConfigError, NotLive, OutsideError, Unverifiable
 from clew.identity import digest
 from clew.packages import APPROVED, ARN, ModelPackage
 from clew.ports import ModelVersion
@@ -140,6 +140,12 @@ def deployable(context: Context, model: str, name: str) -> tuple[ModelVersion, M
         why = f"its model package is {package.approval}"
     if why:
         raise NotLive(f"{version.uri} must not be deployed: {why}", fix="Deploy another version.")
+    disagreeing = [n for n in lineage.NAMES if version.tags.get(n) != package.properties.get(n)]
+    if disagreeing:
+        raise Unverifiable(
+            f"{version.uri} and its model package disagree on {', '.join(disagreeing)}",
+            fix=f"See `clew trace {version.uri}`; running its commit again writes both anew.",
+        )
     return version, package
 
 
@@ -291,7 +297,7 @@ def _tested_or_back(
 ) -> str:
     try:
         return _smoke_test(context, endpoints, version, name)
-    except ModelRefused as error:
+    except (ModelRefused, OutsideError) as error:  # untested is not good enough to stay
         reason = str(error)
     if before is None or before.status == FAILED:
         _delete(context, endpoints, name)
@@ -333,7 +339,12 @@ def _rows(example: bytes) -> int | None:
     """
     document = json.loads(example)
     split = document.get("dataframe_split")
-    rows = split["data"] if split else document.get("dataframe_records", document.get("inputs"))
+    rows = split["data"] if split else document.get("dataframe_records")
+    if rows is None:  # tensors have their rows first; a list of anything else is one input
+        inputs = document.get("inputs")
+        rows = (
+            inputs if isinstance(inputs, list) and inputs and isinstance(inputs[0], list) else None
+        )
     return len(rows) if isinstance(rows, list) else None
 
 

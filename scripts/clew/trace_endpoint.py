@@ -6,7 +6,7 @@ from clew.chain import Trace
 from clew.context import Context
 from clew.errors import ClewError, ConfigError
 from clew.packages import ARN, ModelPackage
-from clew.serving import IN_SERVICE, Endpoint, Endpoints
+from clew.serving import BUSY, IN_SERVICE, Endpoint, Endpoints
 from clew.trace import follow_model
 
 SCHEME = "endpoint://"
@@ -22,7 +22,8 @@ def trace_endpoint(context: Context, endpoints: Endpoints, name: str) -> Trace:
     source = f"DescribeEndpoint {name}"
     result.add(result.subject, "endpoint", {"status": live.status, "arn": live.arn}, source)
     said = live.status if not live.reason else f"{live.status}: {live.reason}"
-    result.check(f"the endpoint {name} is in service", live.status == IN_SERVICE, said)
+    settled = None if live.status in BUSY else live.status == IN_SERVICE
+    result.check(f"the endpoint {name} is in service", settled, said)
     package = _package(context, endpoints, result, live)
     if package is not None:
         _tags(result, live, package)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clew.adapters.aws import Aws, code_of, message_of, translated
+from clew.adapters.aws import code_of, message_of, translated
+from clew.adapters.pace import Pace, PacedAws
 from clew.adapters.s3_files import S3Files
 from clew.config.model import SageMaker
 from clew.serving import BUSY, Endpoint, Endpoints, ModelRefused, Served
@@ -18,7 +19,7 @@ from clew.serving import BUSY, Endpoint, Endpoints, ModelRefused, Served
 FIRST_POLL, LAST_POLL = 1.0, 20.0  # seconds
 ENDPOINT = "clew:endpoint"  # tag of a configuration: which endpoint it was made for
 VARIANT = "AllTraffic"
-DRAIN_SECONDS = 0  # for which the old instances stay after all traffic has moved
+DRAIN_SECONDS = 60  # for which the old instances still answer what is on its way to them
 ABSENT = ("Could not find", "does not exist", "not found")
 SEARCH_CHARACTERS = 36  # of the endpoint's name, which its configurations begin with
 
@@ -26,9 +27,9 @@ SEARCH_CHARACTERS = 36  # of the endpoint's name, which its configurations begin
 class SageMakerEndpoints(Endpoints):
     """The endpoints of one account and region."""
 
-    def __init__(self, settings: SageMaker) -> None:
+    def __init__(self, settings: SageMaker, pace: Pace) -> None:
         self._settings = settings
-        self._aws = Aws(settings.region)
+        self._aws = PacedAws(settings.region, pace)
         self._files = S3Files(self._aws, settings.kms_key)
 
     @property
@@ -138,7 +139,7 @@ class SageMakerEndpoints(Endpoints):
 
     @translated
     def update(self, name: str, config: str) -> None:
-        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": DRAIN_SECONDS}
+        routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
         self._client.update_endpoint(
             EndpointName=name,
             EndpointConfigName=config,

@@ -28,8 +28,7 @@ VARIABLE = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
 CHECKPOINTS = "/opt/ml/checkpoints"
 ENTRYPOINT = (  # at most 256 characters
-    "cd /opt/ml/processing/input/code && tar xzf *.tar.gz && "
-    f"exec python3 {PROGRAM}"
+    f"cd /opt/ml/processing/input/code && tar xzf *.tar.gz && exec python3 {PROGRAM}"
 )
 
 

@@ -121,9 +121,10 @@ def open_endpoints(pipeline: Pipeline) -> Endpoints:
             "endpoints are SageMaker's, and pipeline.yaml has no executor.sagemaker",
             fix="Add it: docs/sagemaker.md shows how.",
         )
+    from clew.adapters.pace import Pace
     from clew.adapters.sagemaker_endpoints import SageMakerEndpoints
 
-    return SageMakerEndpoints(settings)
+    return SageMakerEndpoints(settings, Pace(_calls()))
 
 
 def _executor(pipeline: Pipeline, state: Path, options: Options) -> Executor:
