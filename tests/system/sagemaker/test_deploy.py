@@ -7,13 +7,15 @@ import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.stand import Stand
 from tests.system.sagemaker.cloud import Cloud, make_cloud, until
 from tests.system.small import Small
+
+if TYPE_CHECKING:
+    from tests.stand import Stand
 
 MODEL = """\
 import os
