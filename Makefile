@@ -28,7 +28,7 @@ rehearse: .venv/stand-ready
 
 # What needs the rehearsal of AWS: its own contract, and clew on it.
 test-aws: .venv/stand-ready
-	$(BIN)/python -m pytest tests/unit/stand tests/unit/test_sagemaker_requests.py tests/system/sagemaker
+	$(BIN)/python -m pytest tests/unit/stand tests/unit/infra tests/unit/test_sagemaker_requests.py tests/system/sagemaker
 
 lint: setup
 	$(BIN)/ruff check .

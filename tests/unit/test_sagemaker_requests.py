@@ -66,6 +66,13 @@ def test_aws_takes_the_request(kind: str, settings: SageMaker) -> None:
     check_request("sagemaker", f"Create{kind}Job", request)
 
 
+def test_each_kind_of_job_has_its_role() -> None:
+    own = dataclasses.replace(LEAST, processing_role="arn:aws:iam::123456789012:role/other")
+    assert requests.processing(spec(), own, IMAGE, PLACES)["RoleArn"] == own.processing_role
+    assert requests.training(spec(), own, IMAGE, PLACES)["RoleArn"] == own.role
+    assert requests.processing(spec(), LEAST, IMAGE, PLACES)["RoleArn"] == LEAST.role
+
+
 def test_training_says_what_the_pipeline_wants() -> None:
     request = requests.training(spec(max_seconds=7200), MOST, IMAGE, PLACES)
     assert request["StoppingCondition"] == {

@@ -86,7 +86,7 @@ def processing(spec: JobSpec, settings: SageMaker, image: str, places: Places) -
         network["VpcConfig"] = _vpc(settings)
     request = {
         "ProcessingJobName": spec.name,
-        "RoleArn": settings.role,
+        "RoleArn": settings.processing_role or settings.role,
         "AppSpecification": {
             "ImageUri": image,
             "ContainerEntrypoint": ["/bin/bash", "-c", ENTRYPOINT],
