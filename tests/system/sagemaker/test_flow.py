@@ -160,6 +160,10 @@ def test_two_at_once_share_one_job(cloud: Cloud) -> None:
         assert process.returncode == 0, output
     assert len(cloud.jobs("Processing")) == len(cloud.jobs()) == 1
     assert len(cloud.versions()) == 1
+    packages = cloud.stand.boto3("sagemaker").list_model_packages(
+        ModelPackageGroupName=f"{cloud.name}-model"
+    )
+    assert len(packages["ModelPackageSummaryList"]) == 1
 
 
 def test_ctrl_c_without_a_terminal_leaves_the_job_working(cloud: Cloud) -> None:
