@@ -35,7 +35,7 @@ def job_rights(
         *_key(settings),
         *(
             _each(("sagemaker:CallMlflowAppApi",), tracking_uri)
-            if ":mlflow-app/" in tracking_uri
+            if kind == "Training" and ":mlflow-app/" in tracking_uri
             else ()
         ),
     ]
@@ -44,8 +44,8 @@ def job_rights(
 def serving_rights(settings: SageMaker, image: str) -> list[Right]:
     """Return what the role of endpoints needs."""
     return [
-        *_files(settings, settings.s3_prefix, ("s3:GetObject",)),
-        *_container(settings, image, "Endpoints"),
+        *_files(settings, f"{settings.s3_prefix}/jobs", ("s3:GetObject",)),
+        *_container(settings, image, "Endpoints/*"),
     ]
 
 

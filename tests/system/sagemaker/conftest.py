@@ -24,8 +24,10 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     for module in ("moto", "regex", "sagemaker_training", "dvc_s3"):
         pytest.importorskip(module, reason="the extra `stand` is not installed")
     from tests.stand import Stand
+    from tests.stand.identity import ROLES
 
-    with Stand(tmp_path_factory.mktemp("stand"), mlflow=True, grace_seconds=5) as started:
+    folder, roles = tmp_path_factory.mktemp("stand"), (*ROLES, "clew-serving")
+    with Stand(folder, mlflow=True, grace_seconds=5, roles=roles) as started:
         started.push_image("mlflow-pyfunc", version("mlflow"))
         yield started
 

@@ -1,104 +1,52 @@
-"""infra/clew.yaml grants what docs/aws-rights.md says, to whom it says, and nothing wide."""
+"""infra/ grants what docs/aws-rights.md says, to whom it says, and nothing wide."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
-TEMPLATE = ROOT / "infra/clew.yaml"
+from clew.account import Right
+from clew.config.model import Instance, SageMaker, Serving
+from clew.rights import job_rights, own_rights, serving_rights
+from tests.unit.infra.stack import (
+    CLEW,
+    FINISH,
+    FINISHING,
+    RESOURCES,
+    ROLES,
+    ROOT,
+    Grant,
+    Stack,
+    grants,
+    listed,
+    shown,
+    statements,
+)
+
 TABLE = ROOT / "docs/aws-rights.md"
 ADAPTERS = ROOT / "scripts/clew/adapters"
-ROLES = {
-    "CiRole": "CI",
-    "ProcessingRole": "processing",
-    "TrainingRole": "training",
-    "ServingRole": "serving",
-    "PurgeRole": "purge",
-    "TrackingRole": "MLflow App",
+ACCOUNT = "123456789012"
+APP = f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:mlflow-app/app-1"
+NAMES = {
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-west-1",
+    "AWS::AccountId": ACCOUNT,
+    "Pipeline": "fashion",
+    "ModelPackageGroup": "fashion-model",
+    "EndpointPrefix": "fashion",
+    "Store.Arn": "arn:aws:s3:::bucket",
+    "Tracking": APP,
+    "KmsKey": f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1",
+    **{f"{role}.Arn": f"arn:aws:iam::{ACCOUNT}:role/{name}" for role, name in ROLES.items()},
 }
-# Actions that take no resource, by AWS's Service Authorization Reference.
-WITHOUT_RESOURCE = {
-    "ecr:GetAuthorizationToken",
-    *(
-        f"sagemaker:List{what}"
-        for what in (
-            *("Artifacts", "Associations", "EndpointConfigs", "ModelPackages"),
-            *("ProcessingJobs", "TrainingJobs", "TrialComponents"),
-        )
-    ),
-}
-
-
-class Grant(NamedTuple):
-    role: str
-    action: str
-    resource: str
-
-
-class Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short functions, each kept as `{name: argument}`."""
-
-
-def _function(loader: Loader, suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return {suffix: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {suffix: loader.construct_sequence(node, deep=True)}
-    return {suffix: loader.construct_mapping(node, deep=True)}  # type: ignore[arg-type]
-
-
-Loader.add_multi_constructor("!", _function)
-RESOURCES: dict[str, Any] = yaml.load(TEMPLATE.read_text(), Loader)["Resources"]
-
-
-def shown(resource: Any) -> str:
-    """Return a resource as the table writes it: what it is, and where in the bucket."""
-    match resource:
-        case {"GetAtt": "Store.Arn"}:
-            return "the bucket"
-        case {"GetAtt": name}:
-            return f"the role of {ROLES[str(name).partition('.')[0]]}"
-        case {"Ref": "Tracking"}:
-            return "the MLflow App"
-        case {"Sub": text}:
-            text = str(text).replace("${Store.Arn}/", "")
-            return (
-                text.removeprefix("arn:${AWS::Partition}:").partition("${AWS::AccountId}:")[2]
-                or text
-            )
-        case str():
-            return resource
-    raise AssertionError(resource)
-
-
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def statements(role: str) -> Iterator[dict[str, Any]]:
-    properties = RESOURCES[role]["Properties"]
-    for policy in properties.get("ManagedPolicyArns", ()):
-        yield from RESOURCES[policy["Ref"]]["Properties"]["PolicyDocument"]["Statement"]
-    for policy in properties.get("Policies", ()):
-        yield from policy["PolicyDocument"]["Statement"]
-
-
-def grants() -> set[Grant]:
-    return {
-        Grant(name, action, shown(resource))
-        for role, name in ROLES.items()
-        for statement in statements(role)
-        for action in listed(statement["Action"])
-        for resource in listed(statement["Resource"])
-    }
 
 
 def in_table() -> set[Grant]:
@@ -119,17 +67,38 @@ def test_the_table_is_what_the_template_grants() -> None:
 
 
 def test_every_role_is_in_the_table() -> None:
-    roles = {name for name, one in RESOURCES.items() if one["Type"] == "AWS::IAM::Role"}
+    both = {**RESOURCES, **FINISHING}
+    roles = {name for name, one in both.items() if one["Type"] == "AWS::IAM::Role"}
     assert roles == set(ROLES)
 
 
-def test_nothing_is_granted_by_wildcard() -> None:
+@pytest.fixture(scope="module")
+def services() -> Any:
+    """AWS's Service Authorization Reference, of which cfn-lint has a copy."""
+    pytest.importorskip("cfnlint", reason="the extra `stand` is not installed")
+    return json.loads((files("cfnlint") / "data/AdditionalSpecs/Policies.json").read_text())
+
+
+def test_nothing_is_granted_by_wildcard(services: Any) -> None:
     for grant in grants():
-        assert "*" not in grant.action
-        if grant.resource == "*":
-            assert grant.action in WITHOUT_RESOURCE
-        else:
-            assert grant.action not in WITHOUT_RESOURCE
+        service, _, action = grant.action.partition(":")
+        known = services[service]["Actions"][
+            action.lower()
+        ]  # an action that there is not: KeyError
+        assert (grant.resource == "*") == (not known.get("Resources")), grant
+
+
+def test_each_right_is_on_resources_of_its_kind(services: Any) -> None:
+    actions = services["sagemaker"]["Actions"]
+    for statement in (one for role in ROLES if role in RESOURCES for one in statements(role)):
+        given = {shown(one).partition("/")[0] for one in listed(statement["Resource"])}
+        names = [str(name).partition(":") for name in listed(statement["Action"])]
+        taken = [
+            set(actions[a.lower()].get("Resources", ())) for s, _, a in names if s == "sagemaker"
+        ]
+        if taken and not given & {"*", "the MLflow App"}:
+            assert all(kinds & given for kinds in taken), statement["Sid"]
+            assert given <= set().union(*taken), statement["Sid"]
 
 
 def test_jobs_delete_nothing_and_training_writes_no_data() -> None:
@@ -149,6 +118,7 @@ def test_only_job_roles_are_passed_and_only_to_sagemaker() -> None:
     passing = [
         (role, statement)
         for role in ROLES
+        if role in RESOURCES
         for statement in statements(role)
         if "iam:PassRole" in listed(statement["Action"])
     ]
@@ -172,10 +142,27 @@ def test_github_comes_in_with_an_exact_audience_and_subject() -> None:
     assert RESOURCES["CiRole"]["Properties"]["MaxSessionDuration"] == 3600
 
 
-def test_the_purge_role_needs_a_second_factor() -> None:
-    (statement,) = RESOURCES["PurgeRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-    assert statement["Principal"] == {"AWS": {"Ref": "PurgePrincipal"}}
-    assert statement["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+def test_the_purge_role_is_for_one_who_has_a_second_factor_or_is_a_role() -> None:
+    trust = RESOURCES["PurgeRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert [statement["Principal"] for statement in trust] == [
+        {"AWS": {"Ref": "PurgePrincipal"}}
+    ] * 2
+    assert [statement["Condition"] for statement in trust] == [
+        {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+        {"StringEquals": {"aws:PrincipalType": "AssumedRole"}},
+    ]
+
+
+def test_aws_services_take_roles_of_this_account_only() -> None:
+    for stack in (RESOURCES, FINISHING):
+        for role in (name for name in ROLES if name in stack):
+            for statement in stack[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]:
+                if "Service" in statement["Principal"]:
+                    (condition,) = statement["Condition"].items()
+                    assert condition in (
+                        ("StringEquals", {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}),
+                        ("StringEquals", {"aws:SourceArn": condition[1].get("aws:SourceArn")}),
+                    )
 
 
 def test_the_bucket_outlives_the_stack_and_takes_no_plain_http() -> None:
@@ -215,9 +202,63 @@ def test_ci_may_do_what_clew_calls_and_no_more() -> None:
     assert sorted(of_services - called() - by_mlflow) == []
 
 
+SETTINGS = SageMaker(
+    role=NAMES["TrainingRole.Arn"],
+    processing_role=NAMES["ProcessingRole.Arn"],
+    region=NAMES["AWS::Region"],
+    s3_prefix="s3://bucket/clew",
+    image=f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/clew-jobs@sha256:{'a' * 64}",
+    instance=Instance("ml.m5.large"),
+    kms_key=NAMES["KmsKey"],
+    serving=Serving(role=NAMES["ServingRole.Arn"]),
+)
+JOB = (SETTINGS, str(SETTINGS.image), "s3://bucket/dvc", APP)
+
+
+@pytest.mark.parametrize(
+    ("role", "rights"),
+    [
+        ("CiRole", own_rights(SETTINGS, "fashion")),
+        ("TrainingRole", job_rights("Training", *JOB)),
+        ("ProcessingRole", job_rights("Processing", *JOB)),
+        ("ServingRole", serving_rights(SETTINGS, str(SETTINGS.image))),
+    ],
+)
+def test_clew_doctor_misses_nothing(role: str, rights: list[Right]) -> None:
+    stack = Stack(NAMES)
+    assert [right for right in rights if not stack.allowing(role, *right)] == []
+
+
+def test_only_the_end_of_this_pipelines_own_jobs_starts_anything() -> None:
+    for kind, step in (("Training", "train"), ("Processing", "process")):
+        rule = FINISHING[f"{kind}Ended"]["Properties"]
+        assert rule["EventPattern"] == {
+            "source": ["aws.sagemaker"],
+            "detail-type": [f"SageMaker {kind} Job State Change"],
+            "detail": {
+                f"{kind}JobStatus": ["Completed", "Failed"],
+                f"{kind}JobName": [{"prefix": {"Sub": "${Pipeline}" + f"-{step}-"}}],
+            },
+        }
+        for target in (choice["If"][1] for choice in rule["Targets"]):
+            assert target["InputTransformer"]["InputPathsMap"] == {"job": f"$.detail.{kind}JobArn"}
+            said = target["InputTransformer"]["InputTemplate"].replace("<job>", '"an ARN"')
+            assert "an ARN" in json.dumps(json.loads(said))
+
+
+def test_the_build_runs_what_the_branch_says_and_no_text_of_others_in_a_shell() -> None:
+    project = FINISHING["Finish"]["Properties"]
+    assert project["SourceVersion"] == {"Sub": "refs/heads/${Branch}"}
+    spec = yaml.safe_load((ROOT / project["Source"]["BuildSpec"]).read_text())
+    commands = [one for phase in spec["phases"].values() for one in phase["commands"]]
+    assert not [one for one in commands if "$" in one]
+    (uv,) = [found[1] for one in commands if (found := re.search(r"uv==(\S+)", one))]
+    assert f"UV_VERSION := {uv}\n" in (ROOT / "Makefile").read_text()
+
+
 def test_cfn_lint_finds_nothing() -> None:
     pytest.importorskip("cfnlint", reason="the extra `stand` is not installed")
-    command = [str(Path(sys.executable).with_name("cfn-lint")), str(TEMPLATE)]
+    command = [str(Path(sys.executable).with_name("cfn-lint")), str(CLEW), str(FINISH)]
     regions = ["--regions", "eu-west-1", "us-east-1"]
     done = subprocess.run([*command, *regions], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
