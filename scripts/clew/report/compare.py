@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from clew.budget import TRAIN, estimate
 from clew.config.load import load
 from clew.config.model import Direction, Pipeline
 from clew.context import Context
@@ -13,8 +14,10 @@ from clew.errors import ClewError
 from clew.evaluate import Evaluation
 from clew.evaluate import compare as judge
 from clew.identity import CommitSha
+from clew.lineage import COST
 from clew.mlflow_runs import finished_training
 from clew.ports import ModelVersion, TrackedRun
+from clew.prices import usd
 from clew.report.data_diff import DataDiff, data_diff, read_state
 from clew.report.significance import Interval, difference
 from clew.resolve import Resolution, resolve
@@ -75,6 +78,7 @@ class Report:
     params: tuple[Change, ...]
     code: tuple[Change, ...]  # blob ids by path
     parts: tuple[str, ...]  # which of data, parameters, code, environment differ
+    cost: str = ""  # what the head's training has cost, or would; empty where it costs nothing
 
     def as_json(self) -> dict[str, Any]:
         own = {
@@ -118,7 +122,16 @@ def compare(context: Context, base: CommitSha, head: CommitSha) -> Report:
         params=tuple(_changes(_params(theirs), _params(ours))),
         code=tuple(_code(context, theirs.commit, head)),
         parts=parts,
+        cost=_cost(context, ours),
     )
+
+
+def _cost(context: Context, head: Side) -> str:
+    if head.run is None:
+        bound = estimate(context, TRAIN)
+        return str(bound) if bound else ""
+    spent = head.run.tags.get(COST)
+    return usd(float(spent)) if spent else ""
 
 
 def _side(context: Context, commit: CommitSha) -> Side:

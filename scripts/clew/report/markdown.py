@@ -69,8 +69,14 @@ def code(text: object) -> str:
 
 def _verdict(report: Report) -> str:
     if report.evaluation is None:
-        return f"no model of {report.head.commit[:12]} to judge"
-    words = "gates passed" if report.evaluation.passed else "gates refused"
+        cost = f"; training it: {report.cost}" if report.cost else ""
+        return f"no model of {report.head.commit[:12]} to judge{cost}"
+    return _judgement(report) + (f"; cost {report.cost}" if report.cost else "")
+
+
+def _judgement(report: Report) -> str:
+    passed = report.evaluation is not None and report.evaluation.passed
+    words = "gates passed" if passed else "gates refused"
     rows = [row for row in report.metrics if row.direction and row.delta is not None]
     if not rows:
         return f"{words}; nothing to compare with"

@@ -150,6 +150,14 @@ def test_the_first_line_says_what_came_of_it(
     assert markdown(report).splitlines()[1] == f"## clew: gates passed; {words}"
 
 
+def test_the_cost_is_in_the_first_line() -> None:
+    trained = replace(EMPTY, evaluation=Evaluation((), None), cost="$0.23")
+    assert markdown(trained).splitlines()[1].endswith("; cost $0.23")
+    planned = replace(EMPTY, cost="at most $1.20 (1 x ml.m5.large)")
+    said = f"no model of {'b' * 12} to judge; training it: {planned.cost}"
+    assert markdown(planned).splitlines()[1] == f"## clew: {said}"
+
+
 def test_a_refused_gate_is_marked() -> None:
     gate = GateResult("m", "max_regression", 0.1, 0.6, passed=False, baseline=0.9)
     report = replace(EMPTY, metrics=(row("m"),), evaluation=Evaluation((gate,), "models:/m/1"))
