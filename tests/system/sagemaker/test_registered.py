@@ -64,10 +64,10 @@ def test_a_run_makes_one_package_and_two_edges_and_again_the_same(cloud: Cloud) 
     trace = cloud.answer("trace", f"models:/{cloud.name}-model/1")
     assert trace["verdict"] == "PASS"
     assert package["ModelPackageArn"] in [node["id"] for node in trace["nodes"]]
-    told = cloud.clew("report", "--base", "HEAD~1", "--head", "HEAD~1").stdout
-    assert "training it: at most $" in told.splitlines()[1]
-    told = cloud.clew("report", "--base", "HEAD~1").stdout
-    assert told.splitlines()[1].endswith("; cost under $0.01")
+    planned = cloud.clew("report", "--base", "HEAD~1", "--head", "HEAD~1").stdout
+    assert "training it: at most $" in planned.splitlines()[1]
+    spent = cloud.clew("report", "--base", "HEAD~1").stdout
+    assert spent.splitlines()[1].endswith("; cost under $0.01")
 
     arn = package["ModelPackageArn"]
     cloud.stand.boto3("sagemaker").update_model_package(
