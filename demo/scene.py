@@ -55,7 +55,7 @@ class Scene:
         if (HERE / ".git").exists():
             return HERE
         copy = self.folder / "source"
-        shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns(".demo", ".venv", ".clew"))
+        shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns(".demo", ".rehearsal", ".venv", ".clew"))
         self.quiet("git", "init", "--quiet", "-b", "main", cwd=copy)
         self.quiet("git", "add", "-A", cwd=copy)
         self.quiet("git", "commit", "--quiet", "-m", "Start", cwd=copy)
