@@ -55,7 +55,8 @@ class Scene:
         if (HERE / ".git").exists():
             return HERE
         copy = self.folder / "source"
-        shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns(".demo", ".rehearsal", ".venv", ".clew"))
+        ignored = shutil.ignore_patterns(".demo", ".rehearsal", ".venv", ".clew")
+        shutil.copytree(HERE, copy, ignore=ignored)
         self.quiet("git", "init", "--quiet", "-b", "main", cwd=copy)
         self.quiet("git", "add", "-A", cwd=copy)
         self.quiet("git", "commit", "--quiet", "-m", "Start", cwd=copy)
