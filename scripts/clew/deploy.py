@@ -61,15 +61,14 @@ def deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> Dep
     config = _config_name(endpoints, version, package, name)
     tags = _tags(context, version)
     before = _settled(context, endpoints, name)
-    if before is not None and before.config == config and before.status == IN_SERVICE:
-        if before.tags.get(TESTED) == config:
-            return Deployed(name, config, version.uri, changed=False, tested="when it went live")
-        before = _before_interruption(before)
-    else:
+    proven = _proven(before)
+    if before is None or before.config != config or before.status != IN_SERVICE:
         context.reporter.step("deploy", f"{version.uri} as {config}")
         endpoints.make_config(config, package.arn, name, tags)
         _go_live(context, endpoints, name, config, tags, before)
-    tested = _tested_or_back(context, endpoints, version, name, before)
+    elif proven == before:
+        return Deployed(name, config, version.uri, changed=False, tested="when it went live")
+    tested = _tested_or_back(context, endpoints, version, name, proven)
     _settle(endpoints, name, config, tags)
     return Deployed(name, config, version.uri, changed=True, tested=tested)
 
@@ -77,8 +76,9 @@ def deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> Dep
 def rollback(context: Context, endpoints: Endpoints, name: str) -> Deployed:
     """Bring back what was live before; the same again goes forward."""
     now = _ours(context, endpoints, name)
-    if now.tags.get(TESTED) != now.config:
-        return _finish_rollback(context, endpoints, now, _before_interruption(now))
+    proven = _proven(now)
+    if proven != now:
+        return _finish_rollback(context, endpoints, now, proven)
     previous = _previous(endpoints, now).config
     context.reporter.step("rollback", f"{now.config} → {previous}")
     _update(context, endpoints, now, previous)
@@ -86,7 +86,7 @@ def rollback(context: Context, endpoints: Endpoints, name: str) -> Deployed:
 
 
 def undeploy(context: Context, endpoints: Endpoints, name: str) -> Deployed:
-    """Delete an endpoint and what clew made for it that no other endpoint serves."""
+    """Delete an endpoint and what clew made for it."""
     refuse_name(name)
     if endpoints.find(name) is None:
         for config in endpoints.configs(name):  # of one that was stopped halfway
@@ -158,14 +158,14 @@ def refuse_name(name: str) -> None:
 
 
 def _finish_rollback(
-    context: Context, endpoints: Endpoints, now: Endpoint, before: Endpoint | None
+    context: Context, endpoints: Endpoints, now: Endpoint, proven: Endpoint | None
 ) -> Deployed:
     """Test what was brought back; what a rollback that was cut off had not done yet."""
     served = endpoints.served(now.config)
     if served is None:
         raise OutsideError(f"the configuration {now.config} of {now.name} can't be read")
     version = _version_of(context, served.package)
-    tested = _tested_or_back(context, endpoints, version, now.name, before)
+    tested = _tested_or_back(context, endpoints, version, now.name, proven)
     _settle(endpoints, now.name, now.config, served.tags)
     uri = version.uri if version else None
     return Deployed(now.name, now.config, uri, changed=True, tested=tested)
@@ -272,15 +272,16 @@ def _go_live(
 
 def _update(context: Context, endpoints: Endpoints, now: Endpoint, config: str) -> None:
     """Let another configuration answer; SageMaker itself keeps the old one when that fails."""
-    endpoints.tag(now, {PREVIOUS: now.config})
+    endpoints.tag(now, {PREVIOUS: (_proven(now) or now).config})
     endpoints.update(now.name, config)
     updated = endpoints.wait(now.name, _teller(context, "deploy"))
     if updated is None or updated.config != config or updated.status != IN_SERVICE:
         _restore_previous(endpoints, now)
-        reason = updated.reason if updated else "it is gone"
+        reason = updated.reason or updated.status if updated else "it is gone"
+        stays = updated is not None and updated.status == IN_SERVICE
         raise NotLive(
             f"the endpoint {now.name} did not take {config}: {reason}",
-            fix=f"{now.config} is live as before.",
+            fix=f"{now.config} is live as before." if stays else "Look at it in SageMaker.",
         )
 
 
@@ -293,26 +294,26 @@ def _tested_or_back(
     endpoints: Endpoints,
     version: ModelVersion | None,
     name: str,
-    before: Endpoint | None,
+    proven: Endpoint | None,
 ) -> str:
     try:
         return _smoke_test(context, endpoints, version, name)
     except (ModelRefused, OutsideError) as error:  # untested is not good enough to stay
         reason = str(error)
-    if before is None or before.status == FAILED:
+    if proven is None:
         _delete(context, endpoints, name)
         fix = "The endpoint is deleted again."
     else:
-        endpoints.update(name, before.config)
+        endpoints.update(name, proven.config)
         back = endpoints.wait(name, _teller(context, "deploy"))
-        if back is None or back.config != before.config:
+        if back is None or back.config != proven.config:
             raise OutsideError(
-                f"the model failed its test on {name} ({reason}), and {before.config} could not "
+                f"the model failed its test on {name} ({reason}), and {proven.config} could not "
                 f"be brought back: {back.reason if back else 'the endpoint is gone'}",
                 fix="Run `clew deploy` with the version that should be live.",
             )
-        _restore_previous(endpoints, before)
-        fix = f"{before.config} is live again."
+        _restore_previous(endpoints, proven)
+        fix = f"{proven.config} is live again."
     raise NotLive(f"the model failed its test on {name}: {reason}", fix=fix)
 
 
@@ -337,15 +338,16 @@ def _rows(example: bytes) -> int | None:
 
     https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally
     """
-    document = json.loads(example)
-    split = document.get("dataframe_split")
-    rows = split["data"] if split else document.get("dataframe_records")
-    if rows is None:  # tensors have their rows first; a list of anything else is one input
-        inputs = document.get("inputs")
-        rows = (
-            inputs if isinstance(inputs, list) and inputs and isinstance(inputs[0], list) else None
-        )
-    return len(rows) if isinstance(rows, list) else None
+    try:
+        document = json.loads(example)
+        if "dataframe_split" in document:
+            return len(document["dataframe_split"]["data"])
+        if "dataframe_records" in document:
+            return len(document["dataframe_records"])
+        # Tensors have their rows first; a list of anything else is one input.
+        return len(document["inputs"]) if isinstance(document["inputs"][0], list) else None
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def _predictions(answer: bytes) -> int:
@@ -367,10 +369,10 @@ def _settle(endpoints: Endpoints, name: str, config: str, tags: Mapping[str, str
             endpoints.delete_config(old)
 
 
-def _before_interruption(now: Endpoint) -> Endpoint | None:
-    """Return the endpoint as it was before a deployment that ended before its test."""
-    previous = now.tags.get(PREVIOUS)
-    return replace(now, config=previous) if previous and previous != now.config else None
+def _proven(now: Endpoint | None) -> Endpoint | None:
+    """Return the endpoint with what passed its test last; None where nothing did, or can be."""
+    tested = now.tags.get(TESTED) if now is not None and now.status != FAILED else None
+    return replace(now, config=tested) if now is not None and tested else None
 
 
 def _delete(context: Context, endpoints: Endpoints, name: str) -> None:

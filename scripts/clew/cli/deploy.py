@@ -40,38 +40,22 @@ def deploy(options: Options, model: str, endpoint: str, *, dry_run: bool) -> Non
     _answer(options, run)
 
 
-@click.command()
-@ENDPOINT
-@EXECUTOR
-@DRY_RUN
-@shared
-def rollback(options: Options, endpoint: str, *, dry_run: bool) -> None:
-    """Bring back what was live on an endpoint before."""
+def _on_endpoint(name: str, summary: str) -> click.Command:
+    @click.command(name, help=summary)
+    @ENDPOINT
+    @EXECUTOR
+    @DRY_RUN
+    @shared
+    def command(options: Options, endpoint: str, *, dry_run: bool) -> None:
+        def run(context: Context, endpoints: Endpoints) -> Any:
+            from clew import deploy as steps
 
-    def run(context: Context, endpoints: Endpoints) -> Any:
-        from clew import deploy as steps
+            act = getattr(steps, f"plan_{name}" if dry_run else name)
+            return act(context, endpoints, endpoint)
 
-        act = steps.plan_rollback if dry_run else steps.rollback
-        return act(context, endpoints, endpoint)
+        _answer(options, run)
 
-    _answer(options, run)
-
-
-@click.command()
-@ENDPOINT
-@EXECUTOR
-@DRY_RUN
-@shared
-def undeploy(options: Options, endpoint: str, *, dry_run: bool) -> None:
-    """Delete an endpoint, and what clew made for it."""
-
-    def run(context: Context, endpoints: Endpoints) -> Any:
-        from clew import deploy as steps
-
-        act = steps.plan_undeploy if dry_run else steps.undeploy
-        return act(context, endpoints, endpoint)
-
-    _answer(options, run)
+    return command
 
 
 def _answer(options: Options, act: Callable[[Context, Endpoints], Any]) -> None:
@@ -93,4 +77,8 @@ def _answer(options: Options, act: Callable[[Context, Endpoints], Any]) -> None:
             click.echo(f"{key:<9} {str(value).lower() if isinstance(value, bool) else value}")
 
 
-COMMANDS = [deploy, rollback, undeploy]
+COMMANDS = [
+    deploy,
+    _on_endpoint("rollback", "Bring back what was live on an endpoint before."),
+    _on_endpoint("undeploy", "Delete an endpoint, and what clew made for it."),
+]

@@ -165,6 +165,19 @@ def test_killed_on_the_way_it_ends_the_same(shop: Cloud, endpoint: str) -> None:
     assert len(configs(shop, endpoint)) == 2
 
 
+def test_the_way_back_leads_to_what_passed_its_test(shop: Cloud, endpoint: str) -> None:
+    deployed(shop, 1, endpoint)
+    process = shop.start("deploy", "models:/shop-model/2", "--endpoint", endpoint)
+    client = shop.stand.boto3("sagemaker")
+    name = {"EndpointName": endpoint}
+    until(lambda: client.describe_endpoint(**name)["EndpointStatus"] == "Updating")
+    process.send_signal(signal.SIGKILL)  # version 2 comes to be live untested
+    process.communicate()
+    told = shop.clew("deploy", "models:/shop-model/3", "--endpoint", endpoint)
+    assert told.returncode == 1
+    assert prediction(shop, endpoint) == 0.4
+
+
 def test_what_must_not_go_live_is_refused_before_anything_is_made(shop: Cloud) -> None:
     client = shop.stand.boto3("sagemaker")
     arn = shop.mlflow().get_model_version("shop-model", "1").tags["sagemaker.model_package_arn"]
