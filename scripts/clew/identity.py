@@ -51,3 +51,8 @@ def data_fingerprint(pointers: Iterable[Pointer]) -> DataFingerprint:
 def data_version(pipeline: str, fingerprint: DataFingerprint) -> str:
     """Return the name of the tag that keeps a data state reachable."""
     return f"data/{pipeline}/{fingerprint[:12]}"
+
+
+def code_tag(pipeline: str, commit: CommitSha) -> str:
+    """Return the name of the tag that keeps the commit of a model's code reachable."""
+    return f"code/{pipeline}/{commit[:12]}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 
 from clew.context import Context
+from clew.identity import CommitSha
 from clew.ports import Job, TrackedDataset
 from clew.request import RunRequest
 from clew.resolve import Resolution
@@ -54,12 +56,36 @@ def chain(resolution: Resolution) -> dict[str, str]:
 
 
 def run_tags(context: Context, request: RunRequest) -> dict[str, str]:
+    """Return what was asked for: enough to ask for the same again, see `asked_for`."""
+    asked = {
+        "clew.branch": request.branch or "",
+        "clew.params": json.dumps(dict(request.params)) if request.params else "",
+        "clew.actor": request.actor,
+        "clew.reason": request.reason,
+        "clew.instance": request.instance,
+    }
     return {
         "clew.trigger": request.trigger,
         "clew.executor": context.executor.name,
         "clew.dirty": str(request.dirty).lower(),
         "mlflow.source.git.commit": request.commit,
+        **{key: value for key, value in asked.items() if value},
     }
+
+
+def asked_for(tags: Mapping[str, str]) -> RunRequest:
+    """Return what a run was asked for, from the tags that `run_tags` gave it."""
+    return RunRequest(
+        commit=CommitSha(tags["mlflow.source.git.commit"]),
+        branch=tags.get("clew.branch"),
+        trigger=tags["clew.trigger"],
+        actor=tags.get("clew.actor", ""),
+        reason=tags.get("clew.reason", ""),
+        executor=tags["clew.executor"],
+        instance=tags.get("clew.instance", ""),
+        params=json.loads(tags.get("clew.params", "{}")),
+        dirty=tags.get("clew.dirty") == "true",
+    )
 
 
 def job_tags(context: Context, facts: Mapping[str, str]) -> dict[str, str]:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from clew.budget import Estimate, estimate, refuse_over_budget
-from clew.bundle import bundle
 from clew.context import Context
-from clew.inputs import inputs_of
 from clew.jobs import ENDED, attempt_for, failure
 from clew.mlflow_runs import finished_training
 from clew.ports import TrackedRun
 from clew.preflight import preflight
-from clew.process import process_key, stale_stages
+from clew.process import process_key, stale_at
 from clew.request import RunRequest
 from clew.version import resolve_request
 
@@ -34,7 +32,7 @@ def plan(context: Context, request: RunRequest) -> list[PlannedStep]:
     """Return what each step would find and make; refuses what a run would refuse."""
     preflight(context, request)
     stages = context.pipeline.data.stages
-    if stages and (stale := _stale(context, request, stages)):
+    if stale := stages if request.reprocess else stale_at(context, request.commit):
         detail = f"a processing job for {', '.join(stale)}"
         data = _job(context, request, "process", process_key(context, request.commit), detail)
         reason = "depends on the data that processing makes"
@@ -49,13 +47,6 @@ def plan(context: Context, request: RunRequest) -> list[PlannedStep]:
         _step("version", resolution.tagged, f"tag {resolution.data_version}"),
         *_training(context, request, resolution.run_fingerprint, done, known=known),
     ]
-
-
-def _stale(context: Context, request: RunRequest, stages: tuple[str, ...]) -> tuple[str, ...]:
-    if request.reprocess:
-        return stages
-    source = bundle(context, request.commit, inputs_of(context, request.commit, stages))
-    return stale_stages(context, source)
 
 
 def _training(

@@ -52,6 +52,13 @@ class HistoryEntry(NamedTuple):
     before: Mapping[str, str | None]  # blob ids at the first parent, of paths that differ there
 
 
+@dataclass(frozen=True)
+class CommitFacts:
+    parents: tuple[CommitSha, ...]
+    time: int  # of committing, seconds since 1970
+    trailers: Mapping[str, str]  # `Key: value` at the end of the message
+
+
 class Repository(Protocol):
     """A Git repository: everything is read at a commit, nothing from the working tree."""
 
@@ -112,6 +119,12 @@ class Repository(Protocol):
 
     def is_ancestor(self, older: CommitSha, newer: CommitSha) -> bool | None:
         """Tell whether a commit is in another's history; None when that one can't be had."""
+
+    def facts(self, commit: CommitSha) -> CommitFacts:
+        """Return what a commit says of itself; ConfigError where this clone lacks it."""
+
+    def branches(self) -> dict[str, CommitSha]:
+        """Return the remote's branches as they are now, their commits brought here."""
 
     def merge_base(self, one: CommitSha, other: CommitSha) -> CommitSha | None:
         """Return the commit that two histories share last; None when they share none."""
@@ -288,6 +301,7 @@ class TrackedRun:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
+    started: float = 0.0  # seconds since 1970
 
 
 @dataclass(frozen=True)

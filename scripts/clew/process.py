@@ -55,6 +55,13 @@ def process(context: Context, request: RunRequest) -> Processed:
     return _run(context, request, source, stale)
 
 
+def stale_at(context: Context, commit: CommitSha) -> tuple[str, ...]:
+    """Return the data stages that would have to run for a commit."""
+    if not (stages := context.pipeline.data.stages):
+        return ()
+    return stale_stages(context, bundle(context, commit, inputs_of(context, commit, stages)))
+
+
 def stale_stages(context: Context, source: Bundle) -> tuple[str, ...]:
     """Return the data stages whose results at the commit are not those of its inputs."""
     with tempfile.TemporaryDirectory(prefix="clew-") as folder:

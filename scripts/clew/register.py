@@ -10,7 +10,7 @@ from clew import lineage
 from clew.context import Context
 from clew.edges import record_edges
 from clew.evaluate import Evaluation
-from clew.identity import CommitSha
+from clew.identity import CommitSha, code_tag
 from clew.packages import ARN, ensure_package
 from clew.ports import ModelVersion
 from clew.request import RunRequest
@@ -50,12 +50,15 @@ def register(
     found = tracker.version_of(resolution.run_fingerprint)
     created = found is None
     recorded = found.tags.get("code_git_commit_id") if found else None
-    unfit = unfit_for_promotion(context, request, CommitSha(recorded or resolution.commit))
+    commit = CommitSha(recorded or resolution.commit)
+    unfit = unfit_for_promotion(context, request, commit)
     verdict = {"clew.gate": evaluation.verdict, "clew.unfit": unfit}
     if found is None:
         found = tracker.create_version(trained.run_id, lineage.chain(resolution) | verdict)
         context.reporter.step("register", f"model version {found.uri}")
     tracker.tag_version(found, verdict)
+    if not unfit and commit != resolution.data_git_commit_id:
+        _keep(context, commit)
     record_edges(context, trained.run_id)
     found = ensure_package(context, found, evaluation, unfit)
     refused = "" if evaluation.passed else "a gate refused it"
@@ -63,6 +66,15 @@ def register(
     stays = () if held_back else tuple(_promote(context, request, resolution, found))
     now = tracker.version(found.name, str(found.version)) or found
     return Registered(now, created, held_back, stays)
+
+
+def _keep(context: Context, commit: CommitSha) -> None:
+    """Tag the commit that a model was trained from: a squash merge leaves it to no branch."""
+    repository, tag = context.project.repository, code_tag(context.pipeline.name, commit)
+    if repository.tag_commit(tag) == commit or repository.fetch_tag(tag) == commit:
+        return
+    repository.create_tag(tag, commit, f"Code of a model of {context.pipeline.name}")
+    repository.push_tag(tag)
 
 
 def unfit_for_promotion(context: Context, request: RunRequest, commit: CommitSha) -> str:

@@ -15,7 +15,11 @@ class RunRequest:
 
     commit: CommitSha
     branch: str | None = None
-    trigger: str = "local"  # push | pull_request | dispatch | local
+    trigger: str = "local"  # push | pull_request | dispatch | schedule | local
+    actor: str = ""  # who asked, as the CI system names them
+    executor: str = ""  # where its jobs run, where not as pipeline.yaml says
+    instance: str = ""  # SageMaker's machines, where not those of pipeline.yaml
+    reason: str = ""  # why somebody asked for a retraining
     params: Mapping[str, Any] = field(default_factory=dict)  # overrides, `train.lr` -> value
     may_process: bool = True
     reprocess: bool = False  # run the data stages even when dvc.lock is up to date

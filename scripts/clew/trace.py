@@ -83,7 +83,10 @@ def follow_model(context: Context, result: Trace, version: ModelVersion) -> None
 
 def _run(context: Context, result: Trace, run: TrackedRun) -> None:
     source = f"MLflow params and tags of run {run.id}"
-    keys = ("clew.stage", "clew.trigger", "clew.executor", "clew.job", "clew.dirty")
+    keys = (
+        *("clew.stage", "clew.trigger", "clew.actor", "clew.reason"),
+        *("clew.executor", "clew.job", "clew.dirty"),
+    )
     facts = {"status": run.status, **run.params}
     facts |= {key: run.tags[key] for key in keys if key in run.tags}
     result.add(run.id, "MLflow run", facts, source)

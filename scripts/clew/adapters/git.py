@@ -125,6 +125,22 @@ class GitRepository(GitWriter):
         self._git.run(*FETCH, *depth, remote, f"{ref}:{ref}")
         return self.tag_commit(tag)
 
+    def branches(self) -> dict[str, CommitSha]:
+        remote = self._remote()
+        if remote is None:
+            return {}
+        heads = "refs/heads/"
+        refs = self._refs(remote, f"{heads}*")
+        known = self._known(refs.values())
+        self._bring(remote, [ref for ref, tip in refs.items() if tip not in known])
+        return {ref.removeprefix(heads): tip for ref, tip in refs.items()}
+
+    def _bring(self, remote: str, refs: Iterable[str]) -> None:
+        """Fetch refs' commits; no ref of this clone moves."""
+        wanted = "".join(f"{ref}\n" for ref in refs)
+        if wanted:
+            self._git.run(*FETCH, "--stdin", remote, stdin=os.fsencode(wanted))
+
     def is_ancestor(self, older: CommitSha, newer: CommitSha) -> bool | None:
         if self._peeled(newer) is None:
             self.on_remote(newer)  # which fetches what this clone lacks of the branches
@@ -145,8 +161,7 @@ class GitRepository(GitWriter):
         missing = [ref for ref, tip in refs.items() if tip not in known]
         if not missing:
             return False
-        wanted = "".join(f"{ref}\n" for ref in missing)
-        self._git.run(*FETCH, "--stdin", remote, stdin=os.fsencode(wanted))
+        self._bring(remote, missing)
         return self._is_behind(commit, refs.values())
 
     def _is_behind(self, commit: CommitSha, tips: Iterable[CommitSha]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from clew.adapters.git_command import Git
 from clew.errors import ConfigError
 from clew.identity import CommitSha
-from clew.ports import HistoryEntry, TreeEntry
+from clew.ports import CommitFacts, HistoryEntry, TreeEntry
 
 OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 ID_ONLY = "--batch-check=%(objectname)"
@@ -52,6 +52,18 @@ class GitObjects:
         done = self._git.attempt("rev-parse", "--quiet", "--verify", f"{revision}^{{commit}}")
         found = done.stdout.decode(errors="replace").strip()
         return CommitSha(found) if OBJECT_ID.fullmatch(found) else None
+
+    def facts(self, commit: CommitSha) -> CommitFacts:
+        shape = "--format=%P%x00%ct%x00%(trailers:only,unfold)"
+        parents, time, trailers = (
+            self._git.run("show", "--no-patch", shape, commit).decode(errors="replace").split("\0")
+        )
+        found = (line.partition(":") for line in trailers.splitlines() if ":" in line)
+        return CommitFacts(
+            tuple(CommitSha(parent) for parent in parents.split()),
+            int(time),
+            {key.strip(): value.strip() for key, _, value in found},
+        )
 
     def tag_commit(self, tag: str) -> CommitSha | None:
         return self._peeled(f"refs/tags/{tag}")

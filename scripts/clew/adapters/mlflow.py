@@ -320,6 +320,7 @@ def _run(run: Any) -> TrackedRun:
         params=dict(run.data.params),
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
+        started=(run.info.start_time or 0) / 1000,
     )
 
 

@@ -18,6 +18,7 @@ class Options:
 
     pipeline: Path
     executor: str | None = None
+    instance: str | None = None
     stop_on_interrupt: bool = False
     json: bool = False
     verbose: bool = False
@@ -58,6 +59,7 @@ RUN_OPTIONS = (
         help="Train with another value than params.yaml has, such as train.lr=0.1.",
     ),
     click.option("--executor", help="Where jobs run: local or sagemaker."),
+    click.option("--instance", metavar="TYPE", help="SageMaker's machines for it: ml.m5.xlarge."),
     click.option("--no-process", is_flag=True, help="Refuse a dvc.lock that is not current."),
     click.option(
         "--force",

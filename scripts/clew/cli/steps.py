@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
     from clew.request import RunRequest
 
 REFUSED = 1
-TRIGGERS = {  # GitHub's events, in the words of the tag clew.trigger
-    "push": "push",
-    "pull_request": "pull_request",
-    "workflow_dispatch": "dispatch",
-    "repository_dispatch": "dispatch",
-    "schedule": "dispatch",
+NAMES = {  # of the steps, as they are commands, by their results
+    "Processed": "process",
+    "Versioned": "version",
+    "Trained": "train",
+    "Evaluation": "evaluate",
+    "Registered": "register",
 }
 TIMING = logging.getLogger("clew.timing")
 
@@ -55,7 +54,7 @@ def _run(options: Options, until: str, *, dry_run: bool, **arguments: Any) -> in
 
     project = open_project(options)
     with reporter() as progress:
-        request = _request(project, **arguments)
+        request = _request(project, **arguments, instance=options.instance or "")
         context = open_context(project, options, request.commit, progress)
         if dry_run:
             return _plan(context, request, options, until)
@@ -78,6 +77,7 @@ def _request(
     allow_dirty: bool,
     detach: bool,
     retry: bool,
+    instance: str,
 ) -> RunRequest:
     from clew.errors import ConfigError
     from clew.fingerprint import parse_overrides
@@ -99,30 +99,23 @@ def _request(
     return RunRequest(
         commit=snapshot,
         branch=branch,
-        trigger=TRIGGERS.get(os.environ.get("GITHUB_EVENT_NAME", ""), "local"),
         params=parse_overrides(params),
         may_process=not no_process,
         reprocess=force,
         dirty=snapshot != wanted,
         detach=detach,
         retry=retry,
+        instance=instance,
     )
 
 
 def _steps(context: Context, request: RunRequest, until: str) -> dict[str, Step]:
     from clew.flow import run
 
-    names = {
-        "Processed": "process",
-        "Versioned": "version",
-        "Trained": "train",
-        "Evaluation": "evaluate",
-        "Registered": "register",
-    }
     done: dict[str, Step] = {}
     since = time.perf_counter()
     for step in run(context, request):
-        name = names[type(step).__name__]
+        name = NAMES[type(step).__name__]
         done[name] = step
         now = time.perf_counter()
         TIMING.info("%s: %.2f s", name, now - since)

@@ -61,7 +61,7 @@ def load_pipeline(project: Project, options: Options, commit: CommitSha) -> Pipe
         seen = ValidationCache(state_folder(project) / "cache")
     except OSError:  # a read-only checkout can be asked all the same
         seen = None
-    return overridden(load(text, path, seen), os.environ, options.executor)
+    return overridden(load(text, path, seen), os.environ, options.executor, options.instance)
 
 
 def open_context(

@@ -55,9 +55,12 @@ def load(text: bytes, source: str, seen: ValidationCache | None = None) -> Pipel
 
 
 def overridden(
-    pipeline: Pipeline, environ: Mapping[str, str], executor: str | None = None
+    pipeline: Pipeline,
+    environ: Mapping[str, str],
+    executor: str | None = None,
+    instance: str | None = None,
 ) -> Pipeline:
-    """Return the pipeline with --executor, or else what the environment sets, applied.
+    """Return the pipeline with --executor, or else what the environment sets, and --instance.
 
     CLEW_EXECUTOR and MLFLOW_TRACKING_URI count; empty means unset. ConfigError names the option or
     the variable whose value is not allowed.
@@ -65,9 +68,28 @@ def overridden(
     said = "--executor" if executor else "CLEW_EXECUTOR"
     use: Any = executor or environ.get("CLEW_EXECUTOR") or pipeline.executor.use
     uri = environ.get("MLFLOW_TRACKING_URI") or pipeline.mlflow.tracking_uri
-    refuse([*_executor_mistakes(said, use, pipeline), *_uri_mistakes(uri)])
+    refuse(
+        [
+            *_executor_mistakes(said, use, pipeline),
+            *_instance_mistakes(instance, use),
+            *_uri_mistakes(uri),
+        ]
+    )
     chosen = replace(pipeline.executor, use=use)
+    settings = chosen.sagemaker
+    if instance and settings:
+        machines = replace(settings.instance, type=instance)
+        chosen = replace(chosen, sagemaker=replace(settings, instance=machines))
     return replace(pipeline, executor=chosen, mlflow=replace(pipeline.mlflow, tracking_uri=uri))
+
+
+def _instance_mistakes(instance: str | None, use: str) -> Iterator[Mistake]:
+    section = schema()["$defs"]["sagemaker"]["properties"]
+    rule = section["instance"]["properties"]["type"]
+    if instance and not re.fullmatch(rule["pattern"], instance):
+        yield Mistake("--instance", found(instance, rule["title"]))
+    elif instance and use != "sagemaker":
+        yield Mistake("--instance", found(instance, "nothing, unless jobs run on sagemaker"))
 
 
 def _executor_mistakes(said: str, use: str, pipeline: Pipeline) -> Iterator[Mistake]:

@@ -1,0 +1,203 @@
+"""`clew ci`, `clew reconcile`, `clew dispatch`: what CI systems start, or people in their place."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clew.cli.options import Options, shared
+from clew.errors import ConfigError
+
+if TYPE_CHECKING:
+    from clew.ci import Response
+    from clew.context import Context
+    from clew.ports import Reporter
+    from clew.project import Project
+    from clew.reconcile import Open, TakenUp
+    from clew.request import RunRequest
+    from clew.trigger.model import Trigger
+
+REFUSED, OUTSIDE = 1, 4
+SUMMARY = "GITHUB_STEP_SUMMARY"
+
+
+@click.command()
+@shared
+def ci(options: Options) -> int:
+    """Do what this CI system's event asks for.
+
+    A push or dispatch is run, a pull request reported on, a schedule reconciles.
+
+    On SageMaker a job is started and left: the schedule, or `clew reconcile`, goes on with it.
+    """
+    from clew.cli.reporters import reporter
+    from clew.cli.wiring import open_project
+    from clew.trigger.model import Kind
+    from clew.trigger.read import read_trigger
+
+    trigger = read_trigger(os.environ, _event)
+    if trigger.kind is Kind.NONE:
+        return _nothing(options, trigger.why_nothing)
+    project = open_project(options)
+    if trigger.kind is Kind.SCHEDULE:
+        return _reconcile(options, project, days=7, dry_run=False)
+    with reporter() as progress:
+        return _respond(options, project, trigger, _opener(project, options, progress))
+
+
+@click.command()
+@click.option("--ref", default="", help="A branch, tag, commit or data version; HEAD by default.")
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="As for `clew run`.")
+@click.option("--executor", help="Where jobs run: local or sagemaker.")
+@click.option("--instance", metavar="TYPE", help="SageMaker's machines for it: ml.m5.xlarge.")
+@click.option("--reason", required=True, help="Why: it stays with the model.")
+@shared
+def dispatch(options: Options, ref: str, params: tuple[str, ...], reason: str) -> int:
+    """Train again by hand, with the reason on record."""
+    from clew.cli.reporters import reporter
+    from clew.cli.wiring import open_project
+    from clew.trigger.model import Inputs, Kind, Trigger
+
+    project = open_project(options)
+    repository = project.repository
+    asked = Inputs(ref, params, options.executor or "", options.instance or "", reason)
+    trigger = Trigger(
+        Kind.DISPATCH,
+        commit=repository.commit("HEAD"),
+        branch=repository.head_branch(),
+        actor=getpass.getuser(),
+        inputs=asked,
+    )
+    with reporter() as progress:
+        return _respond(options, project, trigger, _opener(project, options, progress))
+
+
+@click.command()
+@click.option("--days", default=7.0, show_default=True, help="How old a branch may be.")
+@click.option("--executor", help="Where jobs run: local or sagemaker.")
+@click.option("--dry-run", is_flag=True, help="List what is pending, and do nothing.")
+@shared
+def reconcile(options: Options, days: float, *, dry_run: bool) -> int:
+    """Finish runs that were left, and run pushes that lost theirs."""
+    from clew.cli.wiring import open_project
+
+    return _reconcile(options, open_project(options), days=days, dry_run=dry_run)
+
+
+def _opener(project: Project, options: Options, progress: Reporter) -> Open:
+    from clew.cli.wiring import open_context
+
+    def open_at(request: RunRequest) -> Context:
+        chosen = replace(
+            options,
+            executor=request.executor or options.executor,
+            instance=request.instance or options.instance,
+        )
+        return open_context(project, chosen, request.commit, progress)
+
+    return open_at
+
+
+def _event(path: str) -> Mapping[str, Any]:
+    try:
+        event = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the event in GITHUB_EVENT_PATH can't be read: {error}",
+            fix="Start clew from GitHub's own event.",
+        ) from None
+    if not isinstance(event, dict):
+        raise ConfigError("the event in GITHUB_EVENT_PATH is no JSON object")
+    return event
+
+
+def _nothing(options: Options, why: str) -> int:
+    _say(options, {"nothing": why}, f"nothing to do: {why}")
+    return 0
+
+
+def _respond(options: Options, project: Project, trigger: Trigger, open_at: Open) -> int:
+    from clew.ci import respond
+
+    response = respond(project.repository, open_at, trigger)
+    _say(options, _as_json(response), _words(response))
+    if response.error is not None:
+        raise response.error
+    return REFUSED if _refused(response) else 0
+
+
+def _words(response: Response) -> str:
+    from clew.cli.steps import NAMES
+    from clew.cli.summary import summary
+
+    done = {NAMES[type(step).__name__]: step for step in response.steps}
+    lines = [summary(done)] if done else []
+    if response.why:
+        lines.append(f"nothing to run: {response.why}")
+    if response.job:
+        lines.append(f"the job {response.job} goes on; the schedule takes it up again")
+    if response.error:
+        lines.append(f"failed: {response.error.what}")
+    return "\n".join(lines)
+
+
+def _as_json(response: Response) -> dict[str, Any]:
+    from clew.cli.steps import NAMES
+
+    return {
+        "commit": response.commit,
+        "nothing": response.why,
+        "job": response.job,
+        "error": response.error.what if response.error else "",
+        **{NAMES[type(step).__name__]: step.as_json() for step in response.steps},
+    }
+
+
+def _refused(response: Response) -> bool:
+    from clew.evaluate import Evaluation
+
+    return any(isinstance(step, Evaluation) and not step.passed for step in response.steps)
+
+
+def _reconcile(options: Options, project: Project, *, days: float, dry_run: bool) -> int:
+    from clew.cli.reporters import reporter
+    from clew.reconcile import TakenUp, pending_runs, take_up
+    from clew.request import RunRequest
+
+    with reporter() as progress:
+        open_at = _opener(project, options, progress)
+        context = open_at(RunRequest(project.repository.commit("HEAD")))
+        found = list(pending_runs(context, open_at, time.time(), days))
+        rows = [TakenUp(one, "pending") if dry_run else take_up(open_at, one) for one in found]
+    _say(
+        options, [row.as_json() for row in rows], "\n".join(map(_row, rows)) or "nothing is pending"
+    )
+    return OUTSIDE if any(row.outcome == "failed" for row in rows) else 0
+
+
+def _row(row: TakenUp) -> str:
+    request = row.pending.request
+    where = f"{request.commit[:12]} {request.branch or ''}".rstrip()
+    detail = f": {row.detail}" if row.detail else ""
+    return f"{row.outcome:<9} {where} ({row.pending.why}){detail}"
+
+
+def _say(options: Options, document: Any, text: str) -> None:
+    """Print an answer, and add it to GitHub's job summary."""
+    click.echo(json.dumps(document, indent=2) if options.json else text)
+    if path := os.environ.get(SUMMARY):
+        from clew.report.markdown import code
+
+        with Path(path).open("a") as file:
+            file.write("\n\n".join(code(line) for line in text.splitlines()) + "\n")
+
+
+COMMANDS = [ci, dispatch, reconcile]

@@ -1,0 +1,152 @@
+"""What a push, a dispatch and a schedule come to, in a repository with an origin."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+from tests.system.ci.events import NONE, dispatched, pushed, scheduled
+from tests.system.small import Small
+from tests.system.state import tracked
+
+
+def test_a_push_that_changes_data_is_run(ran: Small) -> None:
+    before = ran.git("rev-parse", "HEAD")
+    ran.edit("params.yaml", "count: 5", "count: 6")
+    ran.commit("More data")
+    answer = pushed(ran, before).answer("ci")
+    assert answer["register"]["version"] == 2
+    assert answer["commit"] == answer["version"]["commit"]
+    assert ran.git("rev-parse", "origin/main") == answer["commit"], "dvc.lock is on the branch"
+    again = pushed(ran, before).answer("ci")
+    assert again["register"]["version"] == 2
+    assert tracked(ran)["versions"] == [1, 2]
+
+
+def test_a_push_that_changes_nothing_of_it_runs_nothing(ran: Small) -> None:
+    before = ran.git("rev-parse", "HEAD")
+    (ran.work / "README.md").write_text("# Words\n")
+    ran.commit("Words")
+    done = pushed(ran, before).clew("ci")
+    assert done.returncode == 0, done.stderr
+    assert "nothing that data or model depend on changed" in done.stdout
+
+
+def test_each_kind_of_change_is_seen(ran: Small) -> None:
+    changes = {
+        "params.yaml": ("lr: 0.5", "lr: 0.6"),
+        "stages/train.py": ("trained on", "has trained on"),
+        "pipeline.yaml": ("min: 0.3", "min: 0.2"),
+        "data/raw.txt": ("raw", "rawer"),
+        "dvc.yaml": ("deps: [model", "deps: [model/"),
+        "uv.lock": ("version = 1", "version = 1\n"),
+    }
+    for path, (old, new) in changes.items():
+        before = ran.git("rev-parse", "HEAD")
+        ran.edit(path, old, new)
+        ran.commit(f"Change {path}")
+        plan = pushed(ran, before)
+        found = plan.clew("ci", "--json")
+        assert json.loads(found.stdout)["nothing"] == "", path
+        ran.git("reset", "-q", "--hard", before)
+        ran.git("push", "-qf", "origin", "main")
+
+
+def test_clews_own_commit_triggers_nothing(small: Small) -> None:
+    before = small.git("rev-parse", "HEAD")
+    small.answer("run")
+    assert small.git("rev-parse", "HEAD^") == before
+    done = pushed(small, before).clew("ci")
+    assert "clew's own commit" in done.stdout
+
+
+def test_a_new_branch_and_a_rewritten_one_are_run(ran: Small) -> None:
+    ran.git("checkout", "-qb", "feature")
+    ran.edit("params.yaml", "lr: 0.5", "lr: 0.6")
+    ran.commit("Faster")
+    for before in (NONE, "1" * 40):
+        answer = pushed(ran, before, "feature").answer("ci")
+        assert answer["register"]["aliases"] == ["candidate"]
+    assert tracked(ran)["versions"] == [1, 2]
+
+
+def test_a_dispatch_keeps_who_asked_and_why(ran: Small) -> None:
+    asked = dispatched(ran, params="train.lr=0.6", reason="Try a faster one", ref="main")
+    answer = asked.answer("ci")
+    run = answer["train"]["run_id"]
+    told = ran.clew("trace", run).stdout
+    assert "clew.actor: octocat" in " ".join(told.split())
+    assert "Try a faster one" in told
+    assert "--param" in answer["register"]["stays"][0]
+
+
+def test_a_dispatch_by_hand(ran: Small) -> None:
+    refused = ran.clew("dispatch")
+    assert refused.returncode == 2
+    answer = ran.answer("dispatch", "--reason", "By hand", "--param", "train.lr=0.6")
+    assert answer["register"]["version"] == 2
+
+
+def test_a_push_that_lost_its_run_is_found(ran: Small) -> None:
+    ran.git("checkout", "-qb", "feature")
+    ran.edit("params.yaml", "count: 5", "count: 7")
+    lost = ran.commit("Its run was dropped by the forge")
+    ran.git("checkout", "-q", "main")
+    (listed,) = ran.answer("reconcile", "--dry-run")
+    assert (listed["commit"], listed["branch"], listed["outcome"]) == (lost, "feature", "pending")
+    (row,) = scheduled(ran).answer("ci")
+    assert row["outcome"] == "finished"
+    assert ran.answer("reconcile") == []
+    assert tracked(ran)["versions"] == [1, 2]
+    assert ran.git("log", "-1", "--format=%an", "origin/feature") == "clew"
+
+
+def test_a_branch_that_changes_nothing_is_not_pending(ran: Small) -> None:
+    ran.git("checkout", "-qb", "words")
+    (ran.work / "README.md").write_text("# Words\n")
+    ran.commit("Words")
+    assert ran.answer("reconcile") == []
+
+
+def test_a_run_killed_in_the_middle_is_finished_by_the_schedule(ran: Small) -> None:
+    before = ran.git("rev-parse", "HEAD")
+    ran.edit("params.yaml", "lr: 0.5", "lr: 0.6")
+    ran.edit("stages/train.py", "import json", "import time; time.sleep(3)\nimport json")
+    ran.edit("pipeline.yaml", "gates:", "executor: {local: {max_runtime_hours: 0.0012}}\ngates:")
+    ran.commit("Slow")
+    there = pushed(ran, before)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clew", "ci"],
+        cwd=ran.work,
+        env=there.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "train     job" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    time.sleep(5)  # its time limit, by which a job on another machine must have ended
+    rows = scheduled(ran).answer("ci")
+    assert [row["outcome"] for row in rows] == ["finished"]
+    assert tracked(ran)["versions"] == [1, 2]
+
+
+def test_a_job_that_failed_is_not_paid_for_at_every_schedule(ran: Small) -> None:
+    ran.git("checkout", "-qb", "feature")
+    ran.edit("params.yaml", "fail: false", "fail: true")
+    ran.commit("Broken")
+    first = scheduled(ran).clew("ci", "--json")
+    assert first.returncode == 4
+    jobs = sorted(path.name for path in (ran.work / ".clew/jobs").iterdir())
+    second = scheduled(ran).clew("ci", "--json")
+    assert second.returncode == 0, second.stderr
+    (row,) = json.loads(second.stdout)
+    assert row["outcome"] == "left"
+    assert "the loss is NaN" in row["detail"]
+    assert sorted(path.name for path in (ran.work / ".clew/jobs").iterdir()) == jobs
