@@ -13,8 +13,10 @@ from clew import lineage
 from clew.context import Context
 from clew.errors import Detached
 from clew.identity import RunId
+from clew.jobs import FAILURE
 from clew.ports import TrackedRun
 from clew.process import Processed
+from clew.redaction import without_secrets
 from clew.request import RunRequest
 from clew.resolve import Resolution
 
@@ -86,10 +88,13 @@ def complete(context: Context, run_id: RunId) -> None:
 def _abandon(context: Context, resolution: Resolution, error: BaseException) -> None:
     """Write into every open run of this fingerprint that it ended, and why."""
     status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+    reason = str(error) or type(error).__name__
     for step in (RUN, TRAIN, EVALUATE):
-        for run in context.tracker.runs(
-            {"clew.stage": step, "clew.key": resolution.run_fingerprint}
-        ):
-            if run.status == "RUNNING":
-                reason = str(error) or type(error).__name__
-                context.tracker.finish(run.id, status, reason)
+        runs = context.tracker.runs({"clew.stage": step, "clew.key": resolution.run_fingerprint})
+        told = any(run.tags.get(FAILURE) == without_secrets(reason) for run in runs)
+        for run in runs:
+            if run.status != "RUNNING":
+                continue
+            context.tracker.finish(run.id, status, reason)
+            if told and step == RUN and not context.tracker.runs({"mlflow.parentRunId": run.id}):
+                context.tracker.delete_run(run.id)  # it only met what is told already

@@ -67,10 +67,10 @@ def _push(event: Mapping[str, Any], actor: str) -> Trigger:
 def _pull_request(event: Mapping[str, Any], actor: str) -> Trigger:
     if event.get("action", "opened") not in ANSWERED:
         return nothing(f"a pull request was {str(event.get('action'))[:50]}")
-    change = event.get("pull_request") or {}
-    head, base = change.get("head") or {}, change.get("base") or {}
-    ours = (base.get("repo") or {}).get("full_name")
-    theirs = (head.get("repo") or {}).get("full_name")  # none when the fork was deleted
+    change = _object(event, "pull_request")
+    head, base = _object(change, "head"), _object(change, "base")
+    ours = _object(base, "repo").get("full_name")
+    theirs = _object(head, "repo").get("full_name")  # none when the fork was deleted
     return Trigger(
         Kind.PULL_REQUEST,
         commit=_needed(head.get("sha"), "pull_request.head.sha"),
@@ -86,7 +86,7 @@ def _pull_request(event: Mapping[str, Any], actor: str) -> Trigger:
 
 
 def _dispatch(environ: Mapping[str, str], event: Mapping[str, Any], actor: str) -> Trigger:
-    asked = event.get("inputs") or {}
+    asked = _object(event, "inputs")
     ref = str(event.get("ref") or environ.get("GITHUB_REF", ""))
     return Trigger(
         Kind.DISPATCH,
@@ -101,6 +101,11 @@ def _dispatch(environ: Mapping[str, str], event: Mapping[str, Any], actor: str) 
             reason=str(asked.get("reason") or ""),
         ),
     )
+
+
+def _object(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = parent.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def _needed(text: object, key: str) -> Any:

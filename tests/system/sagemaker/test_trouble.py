@@ -131,6 +131,7 @@ def _not_paid_for_twice(cloud: Cloud, training: str) -> None:
         assert "the loss is NaN" in again.stderr
         assert "clew run --retry" in again.stderr
     assert cloud.jobs() == [training]
+    assert [run.info.status for run in cloud.runs("run")] == ["FAILED"], "a failure is told once"
     assert "RUNNING" not in {run.info.status for run in cloud.runs("train")}
     assert cloud.clew("run", "--retry").returncode == 4
     assert len(cloud.jobs()) == 2
