@@ -30,8 +30,11 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
 @click.command()
+@click.option(
+    "--reports", type=click.Path(file_okay=False, path_type=Path), help="A folder for the reports."
+)
 @shared
-def ci(options: Options) -> int:
+def ci(options: Options, reports: Path | None) -> int:
     """Do what this CI system's event asks for.
 
     A push or dispatch is run, a pull request reported on, a schedule reconciles.
@@ -50,7 +53,7 @@ def ci(options: Options) -> int:
     if trigger.kind is Kind.SCHEDULE:
         return _reconcile(options, project, days=7, dry_run=False)
     with reporter() as progress:
-        return _respond(options, project, trigger, _opener(project, options, progress))
+        return _respond(options, project, trigger, _opener(project, options, progress), reports)
 
 
 @click.command()
@@ -124,11 +127,19 @@ def _nothing(options: Options, why: str) -> int:
     return 0
 
 
-def _respond(options: Options, project: Project, trigger: Trigger, open_at: Open) -> int:
+def _respond(
+    options: Options,
+    project: Project,
+    trigger: Trigger,
+    open_at: Open,
+    reports: Path | None = None,
+) -> int:
     from clew.ci import respond
 
     response = respond(project.repository, open_at, trigger)
     _say(options, _as_json(response), _words(response))
+    if reports is not None:
+        reports.mkdir(parents=True, exist_ok=True)
     if response.error is not None:
         raise response.error
     return REFUSED if _refused(response) else 0
@@ -194,10 +205,9 @@ def _say(options: Options, document: Any, text: str) -> None:
     """Print an answer, and add it to GitHub's job summary."""
     click.echo(json.dumps(document, indent=2) if options.json else text)
     if path := os.environ.get(SUMMARY):
-        from clew.report.markdown import code
-
+        indented = "".join(f"    {line}\n" for line in text.splitlines())  # as code, come what may
         with Path(path).open("a") as file:
-            file.write("\n\n".join(code(line) for line in text.splitlines()) + "\n")
+            file.write(f"\n{indented}\n")
 
 
 COMMANDS = [ci, dispatch, reconcile]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -105,5 +106,6 @@ class TerminalReporter(PlainReporter):
 
 
 def reporter() -> PlainReporter:
-    """Return the reporter that suits where standard error goes."""
-    return TerminalReporter() if sys.stderr.isatty() else PlainReporter()
+    """Return the reporter that suits where standard error goes; some CI systems show a terminal."""
+    live = sys.stderr.isatty() and not os.environ.get("CI")
+    return TerminalReporter() if live else PlainReporter()
