@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REFUSED, OUTSIDE = 1, 4
 SUMMARY = "GITHUB_STEP_SUMMARY"
+RUNNER, HOSTED = "RUNNER_ENVIRONMENT", "github-hosted"
 
 
 @click.command()
@@ -104,7 +105,13 @@ def _opener(project: Project, options: Options, progress: Reporter) -> Open:
             executor=request.executor or options.executor,
             instance=request.instance or options.instance,
         )
-        return open_context(project, chosen, request.commit, progress)
+        context = open_context(project, chosen, request.commit, progress)
+        if os.environ.get(RUNNER) == HOSTED and context.tracker.uri.startswith("sqlite:"):
+            raise ConfigError(
+                "MLflow is a file of this runner, which is thrown away with it",
+                fix="Set the variable MLFLOW_TRACKING_URI, or mlflow.tracking_uri, to a server.",
+            )
+        return context
 
     return open_at
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ ADOPTED = f"uses: example/clew/.github/actions/clew@{'c' * 40}"  # as in others'
 class Workflows(Small):
     """A small pipeline that has the workflows; each run of them is in a clone of its own."""
 
-    extra: tuple[str, ...] = field(default=(), kw_only=True)  # options for act
+    told: Mapping[str, str] = field(default_factory=dict, kw_only=True)  # the runner's variables
+    uri: str = field(default="", kw_only=True)  # of MLflow, where not a file of the work tree
 
     @property
     def artifacts(self) -> Path:
@@ -44,7 +46,7 @@ class Workflows(Small):
         path = self.folder / f"{event_name}-{len(list(self.folder.iterdir()))}.json"
         path.write_text(json.dumps({"repository": {"default_branch": "main"}, **event}))
         return subprocess.Popen(
-            [*self._command(workflow, event_name), "--eventpath", str(path), *self.extra],
+            [*self._command(workflow, event_name), "--eventpath", str(path)],
             cwd=self.work,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -59,18 +61,18 @@ class Workflows(Small):
             for path in folder.glob("*.yml")
             for found in USES.finditer(path.read_text())
         }
-        places = [f"{a}@{ref}={ACTIONS / a.partition('/')[2]}" for a, ref in sorted(stood_in)]
-        places.append(f"example/clew@{'c' * 40}={self.folder / 'tool'}")
-        local = [word for place in places for word in ("--local-repository", place)]
-        told = {"CHECKOUT_URL": str(self.origin), "ARTIFACTS": str(self.artifacts)}
-        database = f"sqlite:///{self.work}/.clew/mlflow.db"
+        known = [f"{a}@{ref}={ACTIONS / a.partition('/')[2]}" for a, ref in sorted(stood_in)]
+        known.append(f"example/clew@{'c' * 40}={self.folder / 'tool'}")
+        local = [word for place in known for word in ("--local-repository", place)]
+        told = {"CHECKOUT_URL": str(self.origin), "ARTIFACTS": str(self.artifacts), **self.told}
+        uri = self.uri or f"sqlite:///{self.work}/.clew/mlflow.db"
         return [
             *(str(ACT), event_name),
             *("--workflows", str(folder / workflow), "--platform", "ubuntu-latest=-self-hosted"),
             *("--no-skip-checkout", "--no-cache-server", "--action-offline-mode", "--rm"),
-            *("--var", f"MLFLOW_TRACKING_URI={database}"),
+            *("--var", f"MLFLOW_TRACKING_URI={uri}"),
             *local,
-            *(word for key, value in told.items() for word in ("--env", f"{key}={value}")),
+            *(word for row in told.items() for word in ("--env", "=".join(row))),
         ]
 
     def push(self, before: str, branch: str = "main") -> Ran:
@@ -94,14 +96,18 @@ class Ran:
 
 
 def with_workflows(small: Small) -> Workflows:
-    """Give a small pipeline this repository's workflows, and places that every clone finds."""
+    """Give a small pipeline this repository's workflows, and a remote that every clone finds."""
     there = Workflows(small.folder)
-    folder = there.folder / "workflows"
+    there.dvc("remote", "modify", "storage", "url", str(there.storage))
+    there.commit("A remote that every clone finds")
+    put_workflows(there.folder)
+    return there
+
+
+def put_workflows(home: Path) -> None:
+    """Put this repository's workflows into a folder, as others' repositories have them."""
+    folder = home / "workflows"
     shutil.copytree(ROOT / ".github/workflows", folder)
     for path in folder.glob("*.yml"):
         path.write_text(re.sub(rf"{re.escape(OWN)}.*", ADOPTED, path.read_text()))
-    action = there.folder / "tool/.github/actions/clew"
-    shutil.copytree(ACTIONS / "clew", action)
-    there.dvc("remote", "modify", "storage", "url", str(there.storage))
-    there.commit("A remote that every clone finds")
-    return there
+    shutil.copytree(ACTIONS / "clew", home / "tool/.github/actions/clew")

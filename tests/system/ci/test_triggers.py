@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from tests.system.ci.events import NONE, dispatched, pushed, scheduled
+from tests.system.ci.events import NONE, dispatched, on_github, pushed, scheduled
 from tests.system.small import Small
 from tests.system.state import tracked
 
@@ -88,6 +88,13 @@ def test_a_dispatch_by_hand(ran: Small) -> None:
     assert refused.returncode == 2
     answer = ran.answer("dispatch", "--reason", "By hand", "--param", "train.lr=0.6")
     assert answer["register"]["version"] == 2
+
+
+def test_a_registry_that_would_go_with_the_runner_is_refused(ran: Small) -> None:
+    hosted = on_github(ran, "schedule", {}, RUNNER_ENVIRONMENT="github-hosted")
+    done = hosted.clew("ci")
+    assert done.returncode == 2
+    assert "MLFLOW_TRACKING_URI" in done.stderr
 
 
 def test_a_push_that_lost_its_run_is_found(ran: Small) -> None:

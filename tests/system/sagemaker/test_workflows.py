@@ -1,0 +1,63 @@
+"""The workflow files on the rehearsed AWS: a push leaves its job, the schedule goes on with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.ci.act import ACT, Ran, Workflows, put_workflows
+from tests.system.ci.events import NONE
+from tests.system.sagemaker.cloud import Cloud, until
+
+pytestmark = pytest.mark.skipif(not ACT.exists(), reason="the extra `dev` is not installed")
+
+
+def on_runners(cloud: Cloud) -> Workflows:
+    put_workflows(cloud.folder)
+    assert cloud.stand.mlflow is not None
+    return Workflows(cloud.folder, told=cloud.stand.environment, uri=cloud.stand.mlflow.uri)
+
+
+def running(cloud: Cloud, kind: str) -> list[str]:
+    listed = getattr(cloud.stand.boto3("sagemaker"), f"list_{kind.lower()}_jobs")
+    found = listed(NameContains=f"{cloud.name}-", StatusEquals="InProgress")
+    return [row[f"{kind}JobName"] for row in found[f"{kind}JobSummaries"]]
+
+
+def finished(cloud: Cloud, forge: Workflows) -> Ran:
+    """Wait until no job runs any more, then let the schedule go on."""
+    until(lambda: not running(cloud, "Training") and not running(cloud, "Processing"))
+    return forge.schedule()
+
+
+def test_jobs_are_left_and_the_schedule_goes_on(cloud: Cloud) -> None:
+    forge = on_runners(cloud)
+    ran = forge.push(NONE)
+    assert ran.code == 0, ran.log
+    assert "goes on; the schedule takes it up again" in ran.said
+    assert len(cloud.jobs("Processing")) == 1
+    assert cloud.versions() == []
+    ran = finished(cloud, forge)
+    assert ran.code == 0, ran.log
+    assert len(cloud.jobs()) == 1, "the data is there, so the training has begun"
+    ran = finished(cloud, forge)
+    assert ran.code == 0, ran.log
+    (version,) = cloud.versions()
+    assert "production" in cloud.mlflow().get_model_version(version.name, "1").aliases
+    assert (len(cloud.jobs("Processing")), len(cloud.jobs())) == (1, 1)
+
+
+def test_a_dispatch_is_finished_with_what_it_was_asked_for(cloud: Cloud) -> None:
+    cloud.run()
+    forge = on_runners(cloud)
+    inputs = {"params": "train.lr=0.7", "instance": "ml.m5.xlarge", "reason": "More"}
+    ran = forge.run("clew.yml", "workflow_dispatch", {"ref": "refs/heads/main", "inputs": inputs})
+    assert ran.code == 0, ran.log
+    job = cloud.describe(cloud.jobs()[-1])
+    assert job["ResourceConfig"]["InstanceType"] == "ml.m5.xlarge"
+    assert len(cloud.versions()) == 1
+    ran = finished(cloud, forge)
+    assert ran.code == 0, ran.log
+    assert len(cloud.versions()) == 2
+    assert len(cloud.jobs()) == 2
+    (run,) = [run for run in cloud.runs("train") if run.data.params["train.lr"] == "0.7"]
+    assert (run.data.tags["clew.reason"], run.data.metrics["accuracy"]) == ("More", 0.75)
