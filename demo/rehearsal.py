@@ -60,7 +60,7 @@ def prepare(scene: Scene, stand: Stand) -> str:
     scene.show("git", "checkout", "--quiet", "-B", "main")
     url = f"s3://{stand.s3_bucket}/dvc"
     scene.show("dvc", "remote", "modify", "storage", "url", url)
-    _add_executor(scene.work / "pipeline.yaml", stand, stand.push_image("clew-jobs", "1"))
+    add_executor(scene.work / "pipeline.yaml", stand, stand.push_image("clew-jobs", "1"))
     scene.show("git", "diff", "--", "pipeline.yaml")
     return origin
 
@@ -72,7 +72,7 @@ def _remember_credentials(url: str) -> None:
     (home / ".gitconfig").write_text("[credential]\n\thelper = store\n")
 
 
-def _add_executor(pipeline: Path, stand: Stand, image: str) -> None:
+def add_executor(pipeline: Path, stand: Stand, image: str) -> None:
     text = EXECUTOR.format(
         role=stand.role_arn, region=stand.region, bucket=stand.s3_bucket, image=image
     )
