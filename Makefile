@@ -13,14 +13,14 @@ setup: .venv/ready
 		{ echo "clew needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv sync --quiet --frozen --inexact --extra dev --python $(BIN)/python
+	$(BIN)/uv sync --quiet --frozen --inexact --extra dev --extra forges --python $(BIN)/python
 	@touch $@
 
 demo: setup
 	$(BIN)/python -m demo.story
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 # The same story on the rehearsal of AWS, to a live endpoint.
 rehearse: .venv/stand-ready
@@ -57,7 +57,7 @@ stand: .venv/stand-ready
 
 .venv/stand-ready: .venv/ready
 	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python \
-		--extra dev --extra sagemaker --extra mlflow-app --extra stand
+		--extra dev --extra forges --extra sagemaker --extra mlflow-app --extra stand
 	@touch $@
 
 # What jobs on AWS's framework images are given. Their Pythons begin with 3.9; from 3.11 on it is

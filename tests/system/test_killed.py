@@ -11,6 +11,8 @@ from tests.system.killing import child, effects, kill_at
 from tests.system.small import Small
 from tests.system.state import end_state
 
+SHARES = 6  # of all points, so that several processes can test them
+
 
 @pytest.fixture(scope="module", autouse=True)
 def imported() -> None:
@@ -22,12 +24,13 @@ def imported() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_killed_at_every_effect_and_run_again(fresh: Small, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", range(SHARES))
+def test_killed_at_every_effect_and_run_again(fresh: Small, tmp_path: Path, share: int) -> None:
     undisturbed = copy(fresh, tmp_path / "undisturbed")
     points = effects(undisturbed)
     wanted = end_state(undisturbed)
     assert len(points) > 40
-    for number, point in enumerate(points):
+    for number, point in list(enumerate(points))[share::SHARES]:
         small = copy(fresh, tmp_path / f"{number}")
         assert kill_at(small, number), f"{number} {point} was not reached"
         again = child(small, ["run"], lambda _point: None)

@@ -36,7 +36,7 @@ class PullRequest:
     number: int
     base_branch: str
     head_branch: str
-    fork: bool | None  # None: the CI system does not say
+    fork: bool | None  # None: nobody said
 
 
 @dataclass(frozen=True)
