@@ -178,6 +178,32 @@ def test_the_way_back_leads_to_what_passed_its_test(shop: Cloud, endpoint: str) 
     assert prediction(shop, endpoint) == 0.4
 
 
+def test_a_rollback_that_aws_refuses_can_be_repeated(shop: Cloud, endpoint: str) -> None:
+    deployed(shop, 1, endpoint)
+    deployed(shop, 2, endpoint)
+    shop.stand.client.fail("sagemaker:UpdateEndpoint", "ResourceLimitExceeded", "no more instances")
+    refused = shop.clew("rollback", "--endpoint", endpoint)
+    assert refused.returncode == 2
+    assert "quota" in refused.stderr
+    assert shop.answer("rollback", "--endpoint", endpoint)["model"] == "models:/shop-model/1"
+    assert prediction(shop, endpoint) == 0.4
+
+
+def test_a_rollback_undoes_a_deployment_that_was_cut_off(shop: Cloud, endpoint: str) -> None:
+    first = deployed(shop, 1, endpoint)
+    process = shop.start("deploy", "models:/shop-model/2", "--endpoint", endpoint)
+    client = shop.stand.boto3("sagemaker")
+    name = {"EndpointName": endpoint}
+    until(lambda: client.describe_endpoint(**name)["EndpointStatus"] == "Updating")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    until(lambda: client.describe_endpoint(**name)["EndpointStatus"] == "InService")
+    plan = shop.answer("rollback", "--endpoint", endpoint, "--dry-run")
+    assert plan["config"] == first["config"]
+    assert shop.answer("rollback", "--endpoint", endpoint)["model"] == "models:/shop-model/1"
+    assert prediction(shop, endpoint) == 0.4
+
+
 def test_what_must_not_go_live_is_refused_before_anything_is_made(shop: Cloud) -> None:
     client = shop.stand.boto3("sagemaker")
     arn = shop.mlflow().get_model_version("shop-model", "1").tags["sagemaker.model_package_arn"]
