@@ -93,6 +93,7 @@ class SageMakerEndpoints(Endpoints):
             "count": serving.instance.count,
             "kms_key": self._settings.kms_key,
             "subnets": list(self._settings.network.subnets),
+            "security_groups": list(self._settings.network.security_groups),
         }
 
     @property
