@@ -57,7 +57,7 @@ def deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> Dep
 
     Raises ConfigError for what can't be deployed, NotLive when the model failed live.
     """
-    version, package = deployable(context, model, name)
+    version, package = deployable(context, endpoints, model, name)
     config = _config_name(endpoints, version, package, name)
     tags = _tags(context, version)
     before = _settled(context, endpoints, name)
@@ -99,7 +99,7 @@ def undeploy(context: Context, endpoints: Endpoints, name: str) -> Deployed:
 
 
 def plan_deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> DeployPlan:
-    version, package = deployable(context, model, name)
+    version, package = deployable(context, endpoints, model, name)
     config = _config_name(endpoints, version, package, name)
     now = endpoints.find(name)
     if now is None:
@@ -120,7 +120,9 @@ def plan_undeploy(context: Context, endpoints: Endpoints, name: str) -> DeployPl
     return DeployPlan(name, "delete", None, now.config)
 
 
-def deployable(context: Context, model: str, name: str) -> tuple[ModelVersion, ModelPackage]:
+def deployable(
+    context: Context, endpoints: Endpoints, model: str, name: str
+) -> tuple[ModelVersion, ModelPackage]:
     """Return a model version and its package; ConfigError for what must not go live."""
     refuse_name(name)
     version = _version(context, model)
@@ -143,6 +145,11 @@ def deployable(context: Context, model: str, name: str) -> tuple[ModelVersion, M
         raise Unverifiable(
             f"{version.uri} and its model package disagree on {', '.join(disagreeing)}",
             fix=f"See `clew trace {version.uri}`; running its commit again writes both anew.",
+        )
+    if not endpoints.has_model_data(package.arn):
+        raise Unverifiable(
+            f"the archive of {package.arn} is not in S3 with the bytes it was registered with",
+            fix="Restore it from the bucket's versions, or deploy another version.",
         )
     return version, package
 

@@ -25,18 +25,22 @@ class S3Files:
     def _client(self) -> Any:
         return self._aws.client("s3")
 
-    @translated
     def exists(self, uri: str) -> bool:
+        return self.etag(uri) is not None
+
+    @translated
+    def etag(self, uri: str) -> str | None:
+        """Return what S3 gives other bytes another of; None when there is no object."""
         from botocore.exceptions import ClientError
 
         bucket, key = split(uri)
         try:
-            self._client.head_object(Bucket=bucket, Key=key)
+            found = self._client.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if code_of(error) in ABSENT:
-                return False
+                return None
             raise
-        return True
+        return str(found["ETag"]).strip('"')
 
     @translated
     def write(self, uri: str, content: bytes) -> None:
