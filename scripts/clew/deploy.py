@@ -57,7 +57,7 @@ def deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> Dep
 
     Raises ConfigError for what can't be deployed, NotLive when the model failed live.
     """
-    version, package = deployable(context, model, name)
+    version, package = deployable(context, endpoints, model, name)
     config = _config_name(endpoints, version, package, name)
     tags = _tags(context, version)
     before = _settled(context, endpoints, name)
@@ -76,13 +76,11 @@ def deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> Dep
 def rollback(context: Context, endpoints: Endpoints, name: str) -> Deployed:
     """Bring back what was live before; the same again goes forward."""
     now = _ours(context, endpoints, name)
-    proven = _proven(now)
-    if proven != now:
-        return _finish_rollback(context, endpoints, now, proven)
-    previous = _previous(endpoints, now).config
-    context.reporter.step("rollback", f"{now.config} → {previous}")
-    _update(context, endpoints, now, previous)
-    return _finish_rollback(context, endpoints, replace(now, config=previous), now)
+    target = _way_back(endpoints, now)
+    if target != now.config:
+        context.reporter.step("rollback", f"{now.config} → {target}")
+        _update(context, endpoints, now, target)
+    return _finish_rollback(context, endpoints, replace(now, config=target), _proven(now) or now)
 
 
 def undeploy(context: Context, endpoints: Endpoints, name: str) -> Deployed:
@@ -101,7 +99,7 @@ def undeploy(context: Context, endpoints: Endpoints, name: str) -> Deployed:
 
 
 def plan_deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> DeployPlan:
-    version, package = deployable(context, model, name)
+    version, package = deployable(context, endpoints, model, name)
     config = _config_name(endpoints, version, package, name)
     now = endpoints.find(name)
     if now is None:
@@ -111,7 +109,7 @@ def plan_deploy(context: Context, endpoints: Endpoints, model: str, name: str) -
 
 def plan_rollback(context: Context, endpoints: Endpoints, name: str) -> DeployPlan:
     now = _ours(context, endpoints, name, settled=False)
-    return DeployPlan(name, "update", _previous(endpoints, now).config, now.config)
+    return DeployPlan(name, "update", _way_back(endpoints, now), now.config)
 
 
 def plan_undeploy(context: Context, endpoints: Endpoints, name: str) -> DeployPlan:
@@ -122,7 +120,9 @@ def plan_undeploy(context: Context, endpoints: Endpoints, name: str) -> DeployPl
     return DeployPlan(name, "delete", None, now.config)
 
 
-def deployable(context: Context, model: str, name: str) -> tuple[ModelVersion, ModelPackage]:
+def deployable(
+    context: Context, endpoints: Endpoints, model: str, name: str
+) -> tuple[ModelVersion, ModelPackage]:
     """Return a model version and its package; ConfigError for what must not go live."""
     refuse_name(name)
     version = _version(context, model)
@@ -146,6 +146,11 @@ def deployable(context: Context, model: str, name: str) -> tuple[ModelVersion, M
             f"{version.uri} and its model package disagree on {', '.join(disagreeing)}",
             fix=f"See `clew trace {version.uri}`; running its commit again writes both anew.",
         )
+    if not endpoints.has_model_data(package.arn):
+        raise Unverifiable(
+            f"the archive of {package.arn} is not in S3 with the bytes it was registered with",
+            fix="Restore it from the bucket's versions, or deploy another version.",
+        )
     return version, package
 
 
@@ -160,7 +165,7 @@ def refuse_name(name: str) -> None:
 def _finish_rollback(
     context: Context, endpoints: Endpoints, now: Endpoint, proven: Endpoint | None
 ) -> Deployed:
-    """Test what was brought back; what a rollback that was cut off had not done yet."""
+    """Test what was brought back, and keep it when it passes."""
     served = endpoints.served(now.config)
     if served is None:
         raise OutsideError(f"the configuration {now.config} of {now.name} can't be read")
@@ -204,6 +209,18 @@ def _config_name(
 def _tags(context: Context, version: ModelVersion) -> dict[str, str]:
     facts = {name: version.tags[name] for name in ("run_fingerprint", "data_git_commit_id")}
     return lineage.job_tags(context, facts)
+
+
+def _way_back(endpoints: Endpoints, now: Endpoint) -> str:
+    """Return the configuration that a rollback leads to.
+
+    What answers now without having passed a test was left by a rollback that was cut off, which is
+    to be finished, or by a deployment, which is to be undone.
+    """
+    proven = _proven(now)
+    if proven is None or proven == now:
+        return _previous(endpoints, now).config
+    return now.config if now.config == now.tags.get(PREVIOUS) else proven.config
 
 
 def _previous(endpoints: Endpoints, now: Endpoint) -> Served:
@@ -272,21 +289,15 @@ def _go_live(
 
 def _update(context: Context, endpoints: Endpoints, now: Endpoint, config: str) -> None:
     """Let another configuration answer; SageMaker itself keeps the old one when that fails."""
-    endpoints.tag(now, {PREVIOUS: (_proven(now) or now).config})
     endpoints.update(now.name, config)
     updated = endpoints.wait(now.name, _teller(context, "deploy"))
     if updated is None or updated.config != config or updated.status != IN_SERVICE:
-        _restore_previous(endpoints, now)
         reason = updated.reason or updated.status if updated else "it is gone"
         stays = updated is not None and updated.status == IN_SERVICE
         raise NotLive(
             f"the endpoint {now.name} did not take {config}: {reason}",
             fix=f"{now.config} is live as before." if stays else "Look at it in SageMaker.",
         )
-
-
-def _restore_previous(endpoints: Endpoints, before: Endpoint) -> None:
-    endpoints.tag(before, {PREVIOUS: before.tags.get(PREVIOUS, before.config)})
 
 
 def _tested_or_back(
@@ -312,7 +323,6 @@ def _tested_or_back(
                 f"be brought back: {back.reason if back else 'the endpoint is gone'}",
                 fix="Run `clew deploy` with the version that should be live.",
             )
-        _restore_previous(endpoints, proven)
         fix = f"{proven.config} is live again."
     raise NotLive(f"the model failed its test on {name}: {reason}", fix=fix)
 
@@ -363,9 +373,12 @@ def _settle(endpoints: Endpoints, name: str, config: str, tags: Mapping[str, str
     now = endpoints.find(name)
     if now is None or now.config != config:
         return  # somebody else was faster
-    endpoints.tag(now, {**tags, TESTED: config})
+    tested = now.tags.get(TESTED)
+    previous = now.tags.get(PREVIOUS) if tested in (None, config) else tested
+    # In one call: killed before it, all is still said of what passed its test last.
+    endpoints.tag(now, {**tags, TESTED: config, **({PREVIOUS: previous} if previous else {})})
     for old in endpoints.configs(name):
-        if old not in (config, now.tags.get(PREVIOUS)):
+        if old not in (config, previous):
             endpoints.delete_config(old)
 
 

@@ -46,6 +46,8 @@ def serving_rights(settings: SageMaker, image: str) -> list[Right]:
     return [
         *_files(settings, f"{settings.s3_prefix}/jobs", ("s3:GetObject",)),
         *_container(settings, image, "Endpoints/*"),
+        *(_each(JOIN_VPC, "*") if settings.network.subnets else ()),
+        *_key(settings),
     ]
 
 
@@ -58,6 +60,7 @@ def own_rights(settings: SageMaker, pipeline: str) -> list[Right]:
         job = _arn(settings, "sagemaker", f"{kind.lower()}-job/{pipeline}-*")
         rights += _each((*actions, "sagemaker:AddTags"), job)
         rights += _each(READ_LOG, _log_group(settings, f"{kind}Jobs"))
+    rights += _key(settings)  # what is written for jobs is encrypted with it
     return rights + [Right("iam:PassRole", role) for role in sorted(filter(None, roles))]
 
 

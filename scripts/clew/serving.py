@@ -41,10 +41,16 @@ class Endpoints(Protocol):
         """Follow an endpoint until nothing is under way; None when it is gone."""
 
     def served(self, config: str) -> Served | None:
-        """Return what a configuration serves; None when there is no such configuration."""
+        """Return what a configuration serves; None when there is no such configuration.
 
-    def has_model_data(self, package: str) -> bool:
-        """Tell whether the archive that a model package names is in S3."""
+        Unverifiable when it serves more than one model.
+        """
+
+    def has_model_data(self, package: str) -> bool | None:
+        """Tell whether the archive of a model package has the bytes it was registered with.
+
+        None when it is not in S3, or the package does not say which bytes these were.
+        """
 
     def settings(self) -> Mapping[str, object]:
         """Return what, besides the model, decides how it is served."""

@@ -65,7 +65,10 @@ def _bytes(endpoints: Endpoints, result: Trace, package: ModelPackage) -> None:
     except ClewError as error:
         result.check(what, None, error.what)
         return
-    result.check(what, True if there else None, "HeadObject" if there else "it is not in S3")
+    said = "HeadObject: it has the ETag that the package says"
+    if not there:
+        said = "it has other bytes now" if there is False else "it is not in S3, or has no ETag"
+    result.check(what, there, said)
 
 
 def _tags(result: Trace, live: Endpoint, package: ModelPackage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -86,3 +87,20 @@ def _records(state: Path) -> Iterator[Path]:
     yield from state.glob("mlflow.db*")
     yield from (path for path in state.glob("artifacts/**/*") if path.is_file())
     yield from state.glob("jobs/*/log")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_what_a_stage_prints_of_a_url_is_shown_without_its_password(
+    small: Small, form: tuple[str, ...]
+) -> None:
+    url = f"https://bob:{SECRET}@example.org/data?signature={SECRET}"
+    small.edit("stages/train.py", "import json", f"print('{url}')\nimport json")
+    small.edit("stages/train.py", '"the loss is NaN"', f"'{url} is gone'")
+    small.edit("params.yaml", "fail: false", "fail: true")
+    small.commit("Fetch")
+    assert small.clew("version").returncode == 0
+    detached = small.clew("run", "--detach", "--json")
+    waited = small.clew("wait", json.loads(detached.stdout)["detached"], *form)
+    assert waited.returncode == 4, waited.stderr
+    assert "https://example.org/data" in waited.stderr
+    assert SECRET not in waited.stdout + waited.stderr

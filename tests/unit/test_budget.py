@@ -276,6 +276,11 @@ def test_what_is_charged_for_a_training(
     assert running.worst_usd == (7200 + 600) * 2 / 3600
 
 
+@pytest.mark.parametrize("said", ["InProgress", "Stopping", "Deleting"])
+def test_a_job_on_its_way_to_an_end_is_not_at_it(said: str) -> None:
+    assert billed("Training", TRAINING | {"TrainingJobStatus": said}).status is RUNNING
+
+
 def test_the_table_names_instance_types_of_sagemaker() -> None:
     if importlib.util.find_spec("botocore") is None:
         pytest.skip("the extra `sagemaker` is not installed")

@@ -241,6 +241,16 @@ def test_the_last_line_counts_what_was_not_checked() -> None:
 
 
 def test_buckets_are_in_the_partition_of_the_role() -> None:
-    china = dataclasses.replace(SETTINGS, role="arn:aws-cn:iam::123456789012:role/clew-training")
+    role = "arn:aws-cn:iam::123456789012:role/clew-training"
+    china = dataclasses.replace(SETTINGS, role=role, kms_key=None)
     resources = {right.resource for right in own_rights(china, "small")}
     assert not [arn for arn in resources if arn.startswith("arn:aws:")]
+
+
+def test_a_key_and_a_network_ask_rights_of_all_who_use_them() -> None:
+    key = SETTINGS.kms_key or ""
+    serving = serving_rights(SETTINGS, SETTINGS.image if isinstance(SETTINGS.image, str) else "")
+    for rights in (serving, own_rights(SETTINGS, "small")):
+        assert Right("kms:GenerateDataKey", key) in rights
+        assert Right("kms:Decrypt", key) in rights
+    assert Right("ec2:CreateNetworkInterface", "*") in serving

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from clew.adapters import sagemaker_requests as requests
+from clew.adapters.pace import Pace
 from clew.adapters.sagemaker import framework_image, kind_of, remote_for_job
+from clew.adapters.sagemaker_endpoints import SageMakerEndpoints
 from clew.config.model import FrameworkImage, Instance, Network, SageMaker, Spot
 from clew.errors import ConfigError
 from clew.ports import JobSpec, RemoteConfig
@@ -62,8 +64,10 @@ def test_aws_takes_the_request(kind: str, settings: SageMaker) -> None:
         pytest.skip("the extra `stand` is not installed")
     from tests.stand.validation import check_request
 
-    request = MAKERS[kind](spec(), settings, IMAGE, PLACES)
-    check_request("sagemaker", f"Create{kind}Job", request)
+    longest = 672 * 3600  # of executor.sagemaker.max_runtime_hours
+    for wanted in (spec(), spec(max_seconds=longest)):
+        request = MAKERS[kind](wanted, settings, IMAGE, PLACES)
+        check_request("sagemaker", f"Create{kind}Job", request)
 
 
 def test_each_kind_of_job_has_its_role() -> None:
@@ -191,3 +195,10 @@ def test_the_step_in_a_name_decides_the_kind_of_a_job() -> None:
     assert kind_of("my-process-model-train-0123456789ab-1") == "Training"
     assert kind_of("train-process-0123456789ab-12") == "Processing"
     assert kind_of("something") == "Training"
+
+
+@pytest.mark.parametrize("network", [Network((), ("sg-0a1b",)), Network(("subnet-0a1b",), ())])
+def test_in_another_network_a_model_is_served_another_way(network: Network, tmp_path: Path) -> None:
+    there = dataclasses.replace(LEAST, network=network)
+    one, other = (SageMakerEndpoints(said, Pace(tmp_path / "calls")) for said in (LEAST, there))
+    assert one.settings() != other.settings()

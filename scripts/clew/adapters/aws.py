@@ -82,6 +82,11 @@ def _refused(code: str, message: str) -> ClewError:
         return ConfigError(f"an AWS quota stands in the way: {message}", fix="Ask AWS to raise it.")
     if code in ("ValidationException", "ValidationError"):
         return ConfigError(f"AWS refused: {message}", fix="Correct executor.sagemaker.")
+    if code == "NoSuchBucket":
+        fix = (
+            "Correct the URL of the DVC remote or executor.sagemaker.s3_prefix; see `clew doctor`."
+        )
+        return ConfigError(f"S3 has no such bucket: {message}", fix=fix)
     if code in THROTTLED:
         return OutsideError("AWS asks for fewer calls", fix="Running it again in a while is safe.")
     return OutsideError(f"AWS failed with {code}: {message}", fix="Running it again is safe.")

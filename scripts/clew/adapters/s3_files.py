@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 from clew.adapters.aws import Aws, code_of, translated
+from clew.errors import Unverifiable
 
 ABSENT = ("404", "NoSuchKey", "NotFound")
+BROKEN = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError)
 
 
 class S3Files:
@@ -25,18 +29,22 @@ class S3Files:
     def _client(self) -> Any:
         return self._aws.client("s3")
 
-    @translated
     def exists(self, uri: str) -> bool:
+        return self.etag(uri) is not None
+
+    @translated
+    def etag(self, uri: str) -> str | None:
+        """Return what S3 gives other bytes another of; None when there is no object."""
         from botocore.exceptions import ClientError
 
         bucket, key = split(uri)
         try:
-            self._client.head_object(Bucket=bucket, Key=key)
+            found = self._client.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if code_of(error) in ABSENT:
-                return False
+                return None
             raise
-        return True
+        return str(found["ETag"]).strip('"')
 
     @translated
     def write(self, uri: str, content: bytes) -> None:
@@ -45,7 +53,10 @@ class S3Files:
 
     @translated
     def unpack(self, uri: str, target: Path) -> bool:
-        """Unpack a tar.gz into a folder that appears at once and whole; False: there is none."""
+        """Unpack a tar.gz into a folder that appears at once and whole; False: there is none.
+
+        Unverifiable when it is not what a job uploads: its bytes were replaced or cut off since.
+        """
         if not self.exists(uri):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +64,15 @@ class S3Files:
             file, folder = Path(name) / "archive", Path(name) / "content"
             bucket, key = split(uri)
             self._client.download_file(bucket, key, str(file))
-            with tarfile.open(file) as archive:
-                archive.extractall(folder, filter="data")
+            try:
+                with tarfile.open(file) as archive:
+                    archive.extractall(folder, filter="data")
+            except BROKEN as error:
+                raise Unverifiable(
+                    f"{uri} is no whole archive: it was truncated or overwritten",
+                    fix="Restore the version that the job uploaded, or delete it and run the same "
+                    "again, which pays for another job.",
+                ) from error
             settle(folder, target)
         return True
 

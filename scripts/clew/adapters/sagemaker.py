@@ -23,7 +23,7 @@ from clew.adapters.s3_files import S3Files
 from clew.adapters.sagemaker_logs import LogTail, last_line
 from clew.adapters.sagemaker_usage import PAGE, SageMakerUsage, instances_of, seconds_of
 from clew.config.model import FrameworkImage, SageMaker
-from clew.errors import ConfigError, Detached
+from clew.errors import ConfigError, Detached, Unverifiable
 from clew.ports import Executor, Job, JobExists, JobSpec, JobStatus, RemoteConfig
 from clew.prices import cost, price_of
 
@@ -32,7 +32,7 @@ REMOTE_OPTIONS = (  # what a job may know of the DVC remote: never keys, it has 
     *("endpointurl", "region", "sse", "sse_kms_key_id", "acl", "ssl_verify", "jobs"),
     *("read_timeout", "connect_timeout", "max_concurrent_requests", "version_aware"),
 )
-STATUS = {"Stopping": JobStatus.IN_PROGRESS}
+STATUS = dict.fromkeys(("Stopping", "Deleting"), JobStatus.IN_PROGRESS)
 ABSENT = ("not found", "could not find", "does not exist")
 ALGORITHM = "AlgorithmError"  # SageMaker's word for what the job's own code did
 NO_CAPACITY = "CapacityError"
@@ -325,9 +325,15 @@ def framework_image(image: FrameworkImage, settings: SageMaker) -> str:
 
 def _result(folder: Path | None) -> dict[str, Any]:
     file = folder / "output/data/clew-result.json" if folder else None
-    if file is None or not file.exists():
+    if folder is None or file is None or not file.exists():
         return {}
-    found: dict[str, Any] = json.loads(file.read_text())
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except ValueError as error:
+        raise Unverifiable(
+            f"the results of {folder.name} are not what a job leaves: {file.name} is no JSON",
+            fix=f"Restore its version in S3 that the job uploaded, and delete {folder}.",
+        ) from error
     return found
 
 

@@ -14,6 +14,7 @@ from clew.adapters.aws import code_of, message_of, translated
 from clew.adapters.pace import Pace, PacedAws
 from clew.adapters.s3_files import S3Files
 from clew.config.model import SageMaker
+from clew.errors import Unverifiable
 from clew.serving import BUSY, Endpoint, Endpoints, ModelRefused, Served
 
 FIRST_POLL, LAST_POLL = 1.0, 20.0  # seconds
@@ -70,20 +71,30 @@ class SageMakerEndpoints(Endpoints):
         found = self._absent_is_none("describe_endpoint_config", EndpointConfigName=config)
         if found is None:
             return None
-        model = found["ProductionVariants"][0]["ModelName"]
+        names = [variant.get("ModelName") for variant in found["ProductionVariants"]]
+        if len(names) > 1 or None in names:
+            raise Unverifiable(
+                f"the configuration {config} does not serve one model alone: clew did not make it",
+                fix="Bring the model version that should be live there with `clew deploy`.",
+            )
+        model = str(names[0])
         made_of = self._absent_is_none("describe_model", ModelName=model)
         if made_of is None:
             return None
         containers = made_of.get("Containers") or [made_of.get("PrimaryContainer", {})]
+        if len(containers) > 1:
+            raise Unverifiable(f"the SageMaker model {model} is a chain: clew did not make it")
         tags = self._tags_of(found["EndpointConfigArn"])
         return Served(config, model, containers[0].get("ModelPackageName", ""), tags)
 
     @translated
-    def has_model_data(self, package: str) -> bool:
+    def has_model_data(self, package: str) -> bool | None:
         found = self._absent_is_none("describe_model_package", ModelPackageName=package)
         containers = (found or {}).get("InferenceSpecification", {}).get("Containers", [])
         uri = containers[0].get("ModelDataUrl") if containers else None
-        return uri is not None and self._files.exists(str(uri))
+        etag = self._files.etag(str(uri)) if uri else None
+        recorded = containers[0].get("ModelDataETag") if containers else None
+        return None if None in (etag, recorded) else etag == recorded
 
     def settings(self) -> Mapping[str, object]:
         serving = self._settings.serving
@@ -93,6 +104,7 @@ class SageMakerEndpoints(Endpoints):
             "count": serving.instance.count,
             "kms_key": self._settings.kms_key,
             "subnets": list(self._settings.network.subnets),
+            "security_groups": list(self._settings.network.security_groups),
         }
 
     @property

@@ -13,8 +13,9 @@ from typing import Any
 from clew.account import Image
 from clew.adapters.aws import DENIED, Aws, code_of, message_of, translated
 from clew.adapters.ecr import has_image
+from clew.adapters.s3_files import S3Files
 from clew.config.model import SageMaker
-from clew.errors import ConfigError, OutsideError
+from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.identity import digest
 from clew.packages import ModelPackage, ModelPackages
 
@@ -32,6 +33,7 @@ class SageMakerPackages(ModelPackages):
         self._group = settings.model_package_group or group_name(model)
         self._tracking_uri = tracking_uri
         self._aws = Aws(settings.region)
+        self._files = S3Files(self._aws, settings.kms_key)
 
     @property
     def _client(self) -> Any:
@@ -164,9 +166,17 @@ class SageMakerPackages(ModelPackages):
             "MLFLOW_DEPLOYMENT_FLAVOR_NAME": "python_function",
             "SERVING_ENVIRONMENT": "SageMaker",
         }
+        uri = trained["ModelArtifacts"]["S3ModelArtifacts"]
+        etag = self._files.etag(uri)
+        if etag is None:
+            raise Unverifiable(
+                f"the model's archive is not in S3 any more: {uri}",
+                fix="Restore it from the bucket's versions, and run the same again.",
+            )
         container = {
             "Image": self.image,
-            "ModelDataUrl": trained["ModelArtifacts"]["S3ModelArtifacts"],
+            "ModelDataUrl": uri,
+            "ModelDataETag": etag,
             "Environment": environment,
         }
         return {

@@ -22,6 +22,7 @@ NAME_CHARACTERS = 63
 ENTRIES = 100  # of Environment and of HyperParameters
 TRAINING_VALUE = 512  # characters of a variable
 PROCESSING_VALUE = 256
+PROCESSING_SECONDS = 777_600  # nine days; training may take 28
 HYPERPARAMETER_KEY, HYPERPARAMETER = 256, 2_500  # characters
 TAGS = 50
 VARIABLE = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
@@ -97,7 +98,7 @@ def processing(spec: JobSpec, settings: SageMaker, image: str, places: Places) -
             **_key("KmsKeyId", settings),
         },
         "ProcessingResources": {"ClusterConfig": _instances(settings, "VolumeKmsKeyId", 1)},
-        "StoppingCondition": {"MaxRuntimeInSeconds": spec.max_seconds},
+        "StoppingCondition": {"MaxRuntimeInSeconds": min(spec.max_seconds, PROCESSING_SECONDS)},
         "NetworkConfig": network,
         # Training containers are told by AWS's toolkit; for both it is where everything is.
         "Environment": {**spec.environment, "SAGEMAKER_BASE_DIR": "/opt/ml"},

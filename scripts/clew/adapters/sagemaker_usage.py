@@ -24,7 +24,7 @@ from clew.prices import BilledJob, Usage, price_of
 
 Described = Mapping[str, Any]
 KINDS = {"process": "Processing", "train": "Training"}
-STATUS = {"Stopping": JobStatus.IN_PROGRESS}
+STATUS = dict.fromkeys(("Stopping", "Deleting"), JobStatus.IN_PROGRESS)
 NAME_CHARACTERS = 63  # of NameContains
 PAGE = 100  # SageMaker's largest
 COMMIT = "clew:code_git_commit_id"

@@ -11,6 +11,7 @@ import click
 
 from clew.cli.options import Options, shared
 from clew.errors import ConfigError, Detached, OutsideError
+from clew.redaction import without_secrets
 
 if TYPE_CHECKING:
     from clew.cli.reporters import PlainReporter
@@ -71,7 +72,7 @@ def wait(options: Options, jobs: tuple[str, ...]) -> int:
             for name in names:
                 if executor.find(name) is None:
                     raise ConfigError(f"there is no job {name} on {executor.name}")
-            ended = executor.follow(names, progress.line)
+            ended = executor.follow(names, lambda line: progress.line(without_secrets(line)))
     except KeyboardInterrupt:
         raise Detached(" ".join(names), interrupted=True) from None
     answers = [_answer(job) for job in ended]
@@ -80,7 +81,8 @@ def wait(options: Options, jobs: tuple[str, ...]) -> int:
     else:
         for job in ended:
             named = "" if len(names) == 1 else job.name
-            click.echo(": ".join(filter(None, (named, job.status.value, job.reason))))
+            said = named, job.status.value, without_secrets(job.reason)
+            click.echo(": ".join(filter(None, said)))
     completed = all(job.status is JobStatus.COMPLETED for job in ended)
     return 0 if completed else OutsideError.exit_code
 
@@ -93,7 +95,7 @@ def _context(options: Options, progress: PlainReporter) -> Context:
 
 
 def _answer(job: Job) -> dict[str, Any]:
-    return {"job": job.name, "status": job.status.value, "reason": job.reason}
+    return {"job": job.name, "status": job.status.value, "reason": without_secrets(job.reason)}
 
 
 def _table(found: Sequence[ListedJob]) -> str:

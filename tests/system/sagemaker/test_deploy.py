@@ -178,6 +178,32 @@ def test_the_way_back_leads_to_what_passed_its_test(shop: Cloud, endpoint: str) 
     assert prediction(shop, endpoint) == 0.4
 
 
+def test_a_rollback_that_aws_refuses_can_be_repeated(shop: Cloud, endpoint: str) -> None:
+    deployed(shop, 1, endpoint)
+    deployed(shop, 2, endpoint)
+    shop.stand.client.fail("sagemaker:UpdateEndpoint", "ResourceLimitExceeded", "no more instances")
+    refused = shop.clew("rollback", "--endpoint", endpoint)
+    assert refused.returncode == 2
+    assert "quota" in refused.stderr
+    assert shop.answer("rollback", "--endpoint", endpoint)["model"] == "models:/shop-model/1"
+    assert prediction(shop, endpoint) == 0.4
+
+
+def test_a_rollback_undoes_a_deployment_that_was_cut_off(shop: Cloud, endpoint: str) -> None:
+    first = deployed(shop, 1, endpoint)
+    process = shop.start("deploy", "models:/shop-model/2", "--endpoint", endpoint)
+    client = shop.stand.boto3("sagemaker")
+    name = {"EndpointName": endpoint}
+    until(lambda: client.describe_endpoint(**name)["EndpointStatus"] == "Updating")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    until(lambda: client.describe_endpoint(**name)["EndpointStatus"] == "InService")
+    plan = shop.answer("rollback", "--endpoint", endpoint, "--dry-run")
+    assert plan["config"] == first["config"]
+    assert shop.answer("rollback", "--endpoint", endpoint)["model"] == "models:/shop-model/1"
+    assert prediction(shop, endpoint) == 0.4
+
+
 def test_what_must_not_go_live_is_refused_before_anything_is_made(shop: Cloud) -> None:
     client = shop.stand.boto3("sagemaker")
     arn = shop.mlflow().get_model_version("shop-model", "1").tags["sagemaker.model_package_arn"]
@@ -232,6 +258,48 @@ def test_a_trace_of_what_contradicts_itself_never_passes(shop: Cloud, endpoint: 
         shop.stand.client.no_faults()
     assert told.returncode == 3, told.stdout
     assert shop.clew("trace", "endpoint://nobody").returncode == 2
+
+
+def test_a_model_whose_bytes_were_replaced_is_not_trusted(shop: Cloud, endpoint: str) -> None:
+    deployed(shop, 1, endpoint)
+    s3, bucket = shop.stand.boto3("s3"), shop.stand.s3_bucket
+    run = shop.mlflow().get_model_version("shop-model", "1").run_id
+    job = shop.mlflow().get_run(run).data.tags["sagemaker.training_job_name"]
+    place = {"Bucket": bucket, "Key": f"shop/clew/jobs/{job}/output/model.tar.gz"}
+    content = s3.get_object(**place)["Body"].read()
+    s3.put_object(**place, Body=content + b"\0")
+    try:
+        traced = shop.clew("trace", f"endpoint://{endpoint}")
+        told = shop.clew("deploy", "models:/shop-model/1", "--endpoint", "replaced")
+    finally:
+        s3.put_object(**place, Body=content)
+    assert traced.returncode == 1
+    assert "it has other bytes now" in traced.stdout
+    assert told.returncode == 3
+    assert configs(shop, "replaced") == []
+    assert shop.clew("trace", f"endpoint://{endpoint}").returncode == 0
+
+
+def test_an_endpoint_of_two_models_is_not_traced_to_one(shop: Cloud, endpoint: str) -> None:
+    deployed(shop, 1, endpoint)
+    deployed(shop, 2, endpoint)
+    client = shop.stand.boto3("sagemaker")
+    variants = [
+        {
+            "VariantName": f"half-{number}",
+            "ModelName": name,
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": 1,
+        }
+        for number, name in enumerate(configs(shop, endpoint))
+    ]
+    client.create_endpoint_config(EndpointConfigName="by-hand", ProductionVariants=variants)
+    client.update_endpoint(EndpointName=endpoint, EndpointConfigName="by-hand")
+    client.get_waiter("endpoint_in_service").wait(EndpointName=endpoint)
+    traced = shop.clew("trace", f"endpoint://{endpoint}")
+    client.delete_endpoint_config(EndpointConfigName="by-hand")
+    assert traced.returncode == 3
+    assert "by-hand does not serve one model alone" in traced.stdout
 
 
 def test_without_a_sagemaker_section_there_are_no_endpoints(small: Small, tmp_path: Path) -> None:

@@ -94,6 +94,44 @@ def test_data_that_breaks_after_the_check_is_found_by_the_job(again: Cloud) -> N
     assert len(again.versions()) == 1
 
 
+@pytest.mark.parametrize(("archive", "kept"), [("output", 100), ("output", 0), ("model", 100)])
+def test_results_that_broke_in_s3_are_named(cloud: Cloud, archive: str, kept: int) -> None:
+    assert cloud.clew("version").returncode == 0
+    assert cloud.clew("run", "--detach").returncode == 0
+    (training,) = cloud.jobs()
+    until(lambda: cloud.describe(training)["TrainingJobStatus"] == "Completed")
+    s3, key = cloud.stand.boto3("s3"), f"jobs/{training}/output/{archive}.tar.gz"
+    place = {"Bucket": cloud.stand.s3_bucket, "Key": f"{cloud.name}/clew/{key}"}
+    s3.put_object(**place, Body=s3.get_object(**place)["Body"].read()[:kept])
+    done = cloud.clew("run")
+    assert done.returncode == 3, done.stderr
+    assert key in done.stderr
+    assert cloud.versions() == []
+    s3.delete_object(**place)
+    cloud.run()
+    assert len(cloud.jobs()) == 2
+    assert len(cloud.versions()) == 1
+
+
+def test_a_broken_result_of_processing_is_named(cloud: Cloud) -> None:
+    assert cloud.clew("run", "--detach").returncode == 0
+    (job,) = cloud.jobs("Processing")
+    until(lambda: cloud.describe(job, "Processing")["ProcessingJobStatus"] == "Completed")
+    key = f"{cloud.name}/clew/jobs/{job}/output/clew-result.json"
+    cloud.stand.boto3("s3").put_object(Bucket=cloud.stand.s3_bucket, Key=key, Body=b'{"pus')
+    done = cloud.clew("run")
+    assert done.returncode == 3, done.stderr
+    assert f"{job} are not what a job leaves: clew-result.json" in done.stderr
+
+
+def test_a_bucket_that_is_not_there_is_no_passing_trouble(cloud: Cloud) -> None:
+    cloud.edit("pipeline.yaml", f"{cloud.stand.s3_bucket}/{cloud.name}/clew", "nobodys-bucket")
+    cloud.commit("Another bucket")
+    done = cloud.clew("run")
+    assert done.returncode == 2, done.stderr
+    assert "executor.sagemaker.s3_prefix" in done.stderr
+
+
 def test_missing_data_that_no_commit_has_yet_is_made_again(cloud: Cloud) -> None:
     assert cloud.clew("process").returncode == 0
     cloud.stand.boto3("s3").delete_object(
