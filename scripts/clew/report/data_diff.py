@@ -176,7 +176,7 @@ def data_diff(base: DataState, head: DataState, sizes: Sizes | None = None) -> D
     )
 
 
-@dataclass(order=True)
+@dataclass
 class _Tally:
     """Counts of one class in one split."""
 

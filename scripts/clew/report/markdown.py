@@ -7,7 +7,7 @@ link, a mention or a table's border; forges leave mentions and issue numbers in 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from html import escape
 from typing import Any
 
@@ -44,15 +44,23 @@ def markdown(report: Report, limit: int = CHARACTERS) -> str:
     whole = document(report)
     head = [f"<!-- {_comment(whole.marker)} -->", f"## {whole.mark} {_words(whole.title)}", ""]
     head += [f"{block(one)}\n" for one in whole.lead]
-    texts = [(section, _section(section)) for section in whole.sections]
-    kept, cut = list(texts), list[Section]()
-    while True:
-        text = "\n".join([*head, *(text for _, text in kept), *_left_out(cut, whole.whole)])
-        if len(text) <= limit or not kept:
-            return text
-        last = max(kept, key=lambda one: one[0].rank)
-        kept.remove(last)
-        cut.append(last[0])
+    texts = {section: _section(section) for section in whole.sections}
+    kept = set(whole.sections)
+    text = _joined(head, texts, kept, whole.whole)
+    if len(text) <= limit:
+        return text
+    kept.clear()
+    for section in sorted(texts, key=lambda one: one.rank):
+        if len(_joined(head, texts, kept | {section}, whole.whole)) <= limit:
+            kept.add(section)
+    return _joined(head, texts, kept, whole.whole)
+
+
+def _joined(
+    head: Sequence[str], texts: Mapping[Section, str], kept: Set[Section], whole: Line
+) -> str:
+    cut = [section for section in texts if section not in kept]
+    return "\n".join([*head, *(texts[one] for one in texts if one in kept), *_left_out(cut, whole)])
 
 
 def _comment(marker: str) -> str:
@@ -63,7 +71,7 @@ def _comment(marker: str) -> str:
 def _left_out(cut: Sequence[Section], where: Line) -> list[str]:
     if not cut:
         return []
-    names = ", ".join(section.title for section in reversed(cut))
+    names = ", ".join(section.title for section in cut)
     return [f"Left out for their length: {_words(names)}. All of it is in {_line(where)}.\n"]
 
 

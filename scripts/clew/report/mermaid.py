@@ -1,7 +1,8 @@
 """Plots as Mermaid, which GitHub and GitLab draw by themselves.
 
-Names are written in Mermaid's own entities (`#NNN;`), so that no character of one ends a string,
-starts a directive or is HTML. https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters
+No character of a name ends a string, starts a directive or is HTML: in a flowchart it becomes one of
+Mermaid's entities, in a chart a dot. The names as they are stand in the tables.
+https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import itertools
 from clew.report.document import Chart, Flow, Series, spelt
 
 LABEL_CHARACTERS = 24
+PLAIN = " .,:-_/+=()@|'…"  # besides letters and digits
+DOT = "·"
 BESIDE = 60  # characters of all categories that fit beside each other; else below each other
 COLOURS = "#4c8dd6, #d9822b"  # bars and line: seen on white as on black
 SETTINGS = (
@@ -64,10 +67,15 @@ def flow(one: Flow) -> str:
 
 
 def label(text: str, most: int = LABEL_CHARACTERS) -> str:
-    """Return any text as a quoted string of Mermaid."""
-    return f'"{_escaped(text, most)}"'
+    """Return any text as a quoted string of an `xychart`, with a dot for what could end it.
+
+    Entities would do, but are measured as they are written, and what seems too wide is left out.
+    """
+    safe = (c if c.isalnum() or c in PLAIN else DOT for c in spelt(text, most))
+    return f'"{"".join(safe)}"'
 
 
 def _escaped(text: str, most: int) -> str:
+    """Return any text for a `flowchart`, whose labels are HTML."""
     safe = (c if c.isalnum() or c in " .,:-" else f"#{ord(c)};" for c in spelt(text, most))
     return "".join(safe)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from html import escape
 
 from clew.report.document import Chart, Series, spelt
-from clew.report.words import number
 
 WIDTH, HEIGHT = 700, 300  # user units
 LEFT, RIGHT, TOP, BOTTOM = 60, 10, 10, 90  # room for the axes' labels
@@ -54,7 +53,7 @@ def _grid(one: Chart) -> Iterator[str]:
         value = one.low + (one.high - one.low) * tick / TICKS
         y = _y(one, value)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        shown = number(float(f"{value:.3g}"))
+        shown = f"{value:.3g}"
         yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>'
 
 

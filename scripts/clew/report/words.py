@@ -128,12 +128,13 @@ def signed(value: float, digits: int) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a metric: four decimals, more where it is small, none where it is whole."""
+    """Return a metric: four decimals, none where it is a count, more digits where it is small."""
     if value is None:
         return ""
-    if not math.isfinite(value) or 0 < abs(value) < 0.001:
-        return f"{value:.3g}"
-    shown = f"{value:,.4f}".rstrip("0").rstrip(".") if abs(value) < 1e15 else f"{value:.6g}"
+    if not math.isfinite(value) or 0 < abs(value) < 0.001 or abs(value) >= 1e15:
+        shown = f"{value:.4g}"
+    else:
+        shown = f"{value:,.0f}" if value == int(value) else f"{value:,.4f}"
     return shown.replace("-", "−")  # noqa: RUF001
 
 
