@@ -115,13 +115,12 @@ def _is_judged(report: Report, row: MetricRow) -> bool:
 def _metrics_table(report: Report, rows: Sequence[MetricRow]) -> Table:
     verdicts = gate_words(report)
     judged = any(row.name in verdicts for row in rows)
-    directed = any(row.direction for row in rows)
     columns = [*_numbered(("metric", "base", "head", "difference"))]
-    columns += [Column("")] * directed + [Column("gates")] * judged
+    columns += [Column("gates")] * judged
     shown = []
     for row in rows:
         cells: list[Line] = [_metric_name(row), (number(row.base),), (number(row.head),)]
-        cells += [(_delta(row),), *([(_better(row),)] * directed)]
+        cells.append((_delta(row), *_better(row)))
         shown.append((*cells, *([(verdicts.get(row.name, ""),)] * judged)))
     return Table(tuple(columns), tuple(shown))
 
@@ -138,10 +137,10 @@ def _delta(row: MetricRow) -> str:
     return signed(row.delta, digits)
 
 
-def _better(row: MetricRow) -> Inline:
+def _better(row: MetricRow) -> Line:
     if not row.direction or not row.gain:
-        return ""
-    return "better" if row.gain > 0 else Strong("worse")
+        return ()
+    return (" ", "better" if row.gain > 0 else Strong("worse"))
 
 
 def _interval(row: MetricRow) -> Line:

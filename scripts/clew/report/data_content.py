@@ -103,17 +103,22 @@ def _names(names: list[str] | tuple[str, ...]) -> Line:
 
 
 def _classes(diff: DataDiff) -> Table:
-    titles = ("added", "removed", "changed", "now", "new bytes")
-    rows = [
-        (
-            *((Name(row.split),) if row.split else (), (Name(row.label),) if row.label else ()),
-            *((_count(count),) for count in (row.added, row.removed, row.changed)),
-            *((f"{row.records:,}",), ("" if row.bytes_new == 0 else size(row.bytes_new),)),
-        )
-        for row in diff.classes
-    ]
-    columns = (Column("split"), Column("class"), *(Column(title, True) for title in titles))
-    return Table(columns, tuple(rows))
+    """Return the table of classes, without the columns that would be empty."""
+    shown: dict[Column, list[Line]] = {
+        Column("split"): [(Name(row.split),) if row.split else () for row in diff.classes],
+        Column("class"): [(Name(row.label),) if row.label else () for row in diff.classes],
+        Column("added", True): [_count(row.added) for row in diff.classes],
+        Column("removed", True): [_count(row.removed) for row in diff.classes],
+        Column("changed", True): [_count(row.changed) for row in diff.classes],
+        Column("now", True): [(f"{row.records:,}",) for row in diff.classes],
+        Column("new bytes", True): [_size(row.bytes_new) for row in diff.classes],
+    }
+    used = {column: cells for column, cells in shown.items() if any(cells)}
+    return Table(tuple(used), tuple(zip(*used.values(), strict=True)))
+
+
+def _size(count: int | None) -> Line:
+    return () if count == 0 else (size(count),)
 
 
 def _folders(diff: DataDiff) -> Line:
@@ -123,5 +128,5 @@ def _folders(diff: DataDiff) -> Line:
     return (*line, ".")
 
 
-def _count(value: int) -> str:
-    return f"{value:,}" if value else ""
+def _count(value: int) -> Line:
+    return (f"{value:,}",) if value else ()

@@ -66,7 +66,6 @@ class Chart:
     title: str
     categories: tuple[str, ...]
     series: tuple[Series, ...]
-    axis: str
     low: float
     high: float
 

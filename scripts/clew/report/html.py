@@ -47,10 +47,11 @@ details { border: 1px solid var(--edge); border-radius: 6px; margin: .6rem 0; pa
 summary { cursor: pointer; padding: .5rem 0; font-weight: 600; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .5rem 0; }
 th, td { border: 1px solid var(--edge); padding: .3rem .6rem; text-align: left;
-  overflow-wrap: normal; }
-td code { overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
+td code, th code { overflow-wrap: break-word; }
 th { background: var(--shade); } .number { text-align: right; font-variant-numeric: tabular-nums; }
-figure { margin: 1rem 0; } figcaption { color: var(--faint); } svg { width: 100%; height: auto; }
+figure { margin: 1rem 0; } figcaption { color: var(--faint); } svg { width: 100%; height: auto;
+  max-width: 640px; }
 svg text { fill: var(--ink); font-size: 12px; } .grid { stroke: var(--edge); }
 rect.bar { fill: var(--bar); } .dot { fill: var(--line); }
 polyline.line { fill: none; stroke: var(--line); stroke-width: 2; }

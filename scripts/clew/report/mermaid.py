@@ -1,7 +1,7 @@
 """Plots as Mermaid, which GitHub and GitLab draw by themselves.
 
-No character of a name ends a string, starts a directive or is HTML: in a flowchart it becomes one of
-Mermaid's entities, in a chart a dot. The names as they are stand in the tables.
+No character of a name ends a string, starts a directive or is HTML: in a flowchart it becomes one
+of Mermaid's entities, in a chart a dot. The names as they are stand in the tables.
 https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters
 """
 
@@ -17,8 +17,8 @@ DOT = "·"
 BESIDE = 60  # characters of all categories that fit beside each other; else below each other
 COLOURS = "#4c8dd6, #d9822b"  # bars and line: seen on white as on black
 SETTINGS = (
-    '%%{init: {"xyChart": {"width": 700, "height": 320}, '
-    f'"themeVariables": {{"xyChart": {{"plotColorPalette": "{COLOURS}"}}}}}}}}%%'
+    '%%{init: {"xyChart": {"width": 700, "height": 320}, "themeVariables": {"xyChart": '
+    f'{{"backgroundColor": "transparent", "plotColorPalette": "{COLOURS}"}}}}}}}}%%'
 )
 
 

@@ -9,6 +9,7 @@ from clew.report.facts import CODE, DATA, ENVIRONMENT, PARAMS, Report
 from clew.report.words import main_metric, number
 
 MOST_CATEGORIES = 12  # more can't be read on a phone
+MOST_METRICS = MOST_CATEGORIES // 2  # each with base and head
 SHORT = 12  # digits of an id
 SHARE_HEADROOM = 0.1  # of the range, above and below a line that does not begin at nothing
 
@@ -17,12 +18,12 @@ def metrics(report: Report) -> Chart | None:
     """Return base and head of the declared metrics that are shares of one."""
     rows = [row for row in report.metrics if row.direction and row.delta is not None]
     pairs = [(row.name, row.base or 0.0, row.head or 0.0) for row in rows]
-    shares = [one for one in pairs if 0 <= one[1] <= 1 and 0 <= one[2] <= 1][:MOST_CATEGORIES]
+    shares = [one for one in pairs if 0 <= one[1] <= 1 and 0 <= one[2] <= 1][:MOST_METRICS]
     if not shares:
         return None
-    names, before, after = zip(*shares, strict=True)
-    series = (Series("head", after), Series("base", before, line=True))
-    return Chart("Metrics", names, series, "", 0.0, 1.0)
+    names = tuple(f"{side} {name}" for name, *_ in shares for side in ("base", "head"))
+    values = tuple(value for _, *both in shares for value in both)
+    return Chart("Metrics", names, (Series("metrics", values),), 0.0, 1.0)
 
 
 def history(report: Report) -> Chart | None:
@@ -37,7 +38,7 @@ def history(report: Report) -> Chart | None:
     names, values = zip(*points, strict=True)
     low, high = _range(values)
     title = f"{row.name} of the last {len(points)} model versions"
-    return Chart(title, names, (Series(row.name, values, line=True),), "", low, high)
+    return Chart(title, names, (Series(row.name, values, line=True),), low, high)
 
 
 def classes(report: Report) -> Chart | None:
@@ -52,7 +53,7 @@ def classes(report: Report) -> Chart | None:
     most = max(max(one.values) for one in series)
     more = len(report.data.labels) - len(rows) if report.data else 0
     title = "Records of each class" + (f", the {len(rows)} largest" if more else "")
-    return Chart(title, tuple(row.label for row in rows), series, "", 0.0, most * 1.1 or 1.0)
+    return Chart(title, tuple(row.label for row in rows), series, 0.0, most * 1.1 or 1.0)
 
 
 def _range(values: tuple[float, ...]) -> tuple[float, float]:

@@ -7,8 +7,10 @@ from html import escape
 
 from clew.report.document import Chart, Series, spelt
 
-WIDTH, HEIGHT = 700, 300  # user units
-LEFT, RIGHT, TOP, BOTTOM = 60, 10, 10, 90  # room for the axes' labels
+WIDTH, PLOT = 500, 180  # user units: of the whole, and of the height between the axes
+LEFT, RIGHT, TOP = 60, 10, 10  # room for the axes' labels
+STRAIGHT, TURNED = 26, 92  # and below, where they fit beside each other and where they don't
+BESIDE = 44  # characters of all labels that fit
 LABEL_CHARACTERS = 24
 TICKS = 4
 
@@ -20,7 +22,7 @@ def chart(one: Chart) -> str:
     parts += _categories(one)
     body = "".join(parts)
     figure = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">'
+        f'<svg viewBox="0 0 {WIDTH} {TOP + PLOT + _below(one)}" role="img" aria-label="{title}">'
         f"<title>{title}</title>{body}</svg>"
     )
     return f"<figure><figcaption>{title}{_legend(one)}</figcaption>{figure}</figure>"
@@ -45,7 +47,7 @@ def _x(one: Chart, at: float) -> float:
 
 def _y(one: Chart, value: float) -> float:
     share = (value - one.low) / (one.high - one.low)
-    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(max(share, 0.0), 1.0))
+    return TOP + PLOT * (1 - min(max(share, 0.0), 1.0))
 
 
 def _grid(one: Chart) -> Iterator[str]:
@@ -71,9 +73,15 @@ def _series(one: Chart, series: Series) -> Iterator[str]:
         yield f'<rect class="bar" x="{x - wide / 2:.1f}" y="{y:.1f}" {size}/>'
 
 
+def _below(one: Chart) -> int:
+    fits = sum(len(name) + 2 for name in one.categories) <= BESIDE
+    return STRAIGHT if fits else TURNED
+
+
 def _categories(one: Chart) -> Iterator[str]:
-    y = HEIGHT - BOTTOM + 14
+    y = TOP + PLOT + 16
     for at, name in enumerate(one.categories):
-        x = _x(one, at)
-        turned = f'transform="rotate(-35 {x:.1f} {y})" text-anchor="end"'
-        yield f'<text x="{x:.1f}" y="{y}" {turned}>{escape(spelt(name, LABEL_CHARACTERS))}</text>'
+        x = f"{_x(one, at):.1f}"
+        turned = f'transform="rotate(-40 {x} {y})" text-anchor="end"'
+        place = 'text-anchor="middle"' if _below(one) == STRAIGHT else turned
+        yield f'<text x="{x}" y="{y}" {place}>{escape(spelt(name, LABEL_CHARACTERS))}</text>'
