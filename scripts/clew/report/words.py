@@ -34,8 +34,15 @@ def verdict_line(report: Report) -> str:
     if report.head.run is None:
         cost = f"; training it: {report.cost}" if report.cost else ""
         return f"no model of {report.head.commit[:12]} to judge{cost}"
-    gates = "unverifiable" if report.unjudged else "refused" if report.refused else "passed"
-    return "; ".join([f"gates {gates}", _comparison(report), *_effort(report)])
+    return "; ".join([_gates(report), _comparison(report), *_effort(report)])
+
+
+def _gates(report: Report) -> str:
+    if report.unjudged or report.evaluation is None:
+        return "gates unverifiable"
+    results = report.evaluation.results
+    failed = sum(not result.passed for result in results)
+    return f"{failed} of {len(results)} gates refused" if failed else "gates passed"
 
 
 def _comparison(report: Report) -> str:

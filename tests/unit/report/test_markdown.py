@@ -163,7 +163,7 @@ def test_cost_and_time_are_in_the_first_line() -> None:
 
 def test_a_refused_gate_is_marked() -> None:
     text = markdown(SITUATIONS["refused"])
-    assert "## ❌ clew: gates refused; worse than the base" in text
+    assert "## ❌ clew: 1 of 2 gates refused; worse than the base" in text
     assert "❌ max regression 0.02" in text
     assert "**worse**" in text
 
