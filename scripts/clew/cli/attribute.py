@@ -65,7 +65,8 @@ def attribute(
         )
         _show(options, plan, said=not dry_run)
         if not dry_run and _is_wanted(plan, yes=yes):
-            steps.run(context, at, plan)
+            if plan.trials:
+                steps.run(context, at, plan)
             _answer(options, context, before, commit)
 
 
@@ -81,22 +82,29 @@ def _show(options: Options, plan: Plan, *, said: bool) -> None:
         click.echo(line, err=said)
     if not plan.trials:
         click.echo("nothing to train: at most one part changed", err=said)
+    elif plan.missing and plan.each:
+        click.echo(f"{len(plan.missing)} trainings, in all {_most(plan)}", err=said)
 
 
 def _is_wanted(plan: Plan, *, yes: bool) -> bool:
     """Ask before anything is paid for, where there is somebody to ask."""
-    from clew.prices import usd
-
     count = len(plan.missing)
     if yes or not count:
         return True
-    cost = f" for at most {usd(plan.most_usd)}" if plan.most_usd is not None else ""
+    cost = f", in all {_most(plan)}" if plan.each else ""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
             f"{count} trainings are missing, and nobody is there to be asked",
             fix="Look at them with --dry-run, then train them with --yes.",
         )
     return click.confirm(f"Run {count} trainings{cost}?", default=False, err=True)
+
+
+def _most(plan: Plan) -> str:
+    """Return what all missing trainings cost at most."""
+    from clew.prices import usd
+
+    return "at an unknown cost" if plan.most_usd is None else f"at most {usd(plan.most_usd)}"
 
 
 def _answer(options: Options, context: Context, base: CommitSha, head: CommitSha) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,8 @@ def made_report(options: Options, base: str | None, head: str, *, data_only: boo
     from clew.report.compare import compare, compare_data
     from clew.report.links import links
 
+    if data_only:
+        options = replace(options, executor="local")  # which asks nobody for credentials
     project = open_project(options)
     commit = project.repository.commit(head)
     try:
