@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 IMAGE ?= clew-jobs
 
-.PHONY: setup demo rehearse test test-aws lint wheel bench stand job-requirements image clean
+.PHONY: setup demo rehearse test test-aws browser lint wheel bench stand job-requirements image clean
 
 setup: .venv/ready
 
@@ -29,6 +29,12 @@ rehearse: .venv/stand-ready
 # What needs the rehearsal of AWS: its own contract, and clew on it.
 test-aws: .venv/stand-ready
 	$(BIN)/python -m pytest tests/unit/stand tests/unit/infra tests/unit/test_sagemaker_requests.py tests/system/sagemaker
+
+# What draws the report's plots as forges do; tests that need it are skipped without it.
+browser: tests/browser/node_modules/.package-lock.json
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
+	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
 
 lint: setup
 	$(BIN)/ruff check .
