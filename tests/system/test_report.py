@@ -197,3 +197,12 @@ def test_the_first_commit_has_nothing_to_be_compared_with(small: Small) -> None:
     done = small.clew("report")
     assert done.returncode == 2
     assert "--base" in done.stderr
+
+
+def test_inputs_that_no_stage_has_read_yet_have_no_model(ran: Small) -> None:
+    (ran.work / "data/raw.txt").write_text("other\n")
+    ran.commit("Other raw data")
+    done = ran.clew("report", "--json")
+    found = json.loads(done.stdout)
+    assert found["evaluation"] is None, "the model is of the data before"
+    assert found["head"]["missing"] == "prepare did not run for it yet"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from clew.budget import TRAIN, estimate
+from clew.changes import relevant_changes
 from clew.config.load import load
 from clew.config.model import Direction, Pipeline
 from clew.context import Context
@@ -20,6 +21,7 @@ from clew.mlflow_runs import finished_training
 from clew.ports import FileChange
 from clew.preflight import refuse_unsound
 from clew.prices import usd
+from clew.process import stale_at
 from clew.report.attribution import attribution, changed_parts
 from clew.report.data_diff import DataDiff, DataState, data_diff, read_state
 from clew.report.facts import (
@@ -56,6 +58,7 @@ def compare(
     return replace(
         _without_models(context, theirs, ours),
         base_is=base_is,
+        untouched=not relevant_changes(context, base, head),
         metrics=rows,
         evaluation=evaluation,
         unjudged=unjudged,
@@ -122,6 +125,9 @@ def side(context: Context, commit: CommitSha) -> Side:
     found = _resolved(context, commit)
     if found.resolution is None:
         return found
+    if stale := stale_at(context, commit):
+        # What dvc.lock names there is older than the commit: its model is another's.
+        return replace(found, missing=f"{', '.join(stale)} did not run for it yet")
     run = finished_training(context, found.resolution)
     if run is None:
         return replace(found, missing="it was not trained")

@@ -144,6 +144,7 @@ class Report:
     attribution: Attribution = field(default_factory=Attribution)
     cost: str = ""  # what the head's training has cost, or would; empty where it costs nothing
     history: tuple[PastVersion, ...] = ()  # the oldest first
+    untouched: bool = False  # no file differs that data, training or gates depend on
     data_only: bool = False  # MLflow was not asked: no models, no metrics
     problems: tuple[str, ...] = ()  # of the configuration, where that is all that was checked
     links: Links = field(default_factory=Links)
