@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from clew import __version__
-from clew.cli import ask, deploy, doctor, jobs, report, steps
+from clew.cli import ask, cleanup, deploy, doctor, jobs, report, steps
 from clew.errors import ClewError, Detached
 
 # Imports fill the memory with what lives to the end. Looking for garbage in it at Python's usual
@@ -28,6 +28,7 @@ GROUPS = {
     "Its steps": ["process", "version", "train", "evaluate", "register"],
     "Questions": ["resolve", "trace", "report", "check", "doctor"],
     "Jobs": ["jobs", "wait"],
+    "Clean-up": ["gc"],
     "Deployment": ["deploy", "rollback", "undeploy"],
 }
 
@@ -48,7 +49,7 @@ def clew() -> None:
     """Lead from a model in production back to the exact data, code and parameters."""
 
 
-for module in (steps, ask, report, doctor, jobs, deploy):
+for module in (steps, ask, report, doctor, jobs, cleanup, deploy):
     for command in module.COMMANDS:
         clew.add_command(command)
 
