@@ -7,10 +7,10 @@ counts. Anything that can't be read makes the answer UNVERIFIABLE, and then noth
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.kept import Kept, Needs, Refs, RegisteredModels, kept_versions
@@ -18,6 +18,16 @@ from clew.pointer_files import Held
 from clew.ports import Reporter
 
 BATCH = 1_000  # objects: what S3 deletes with one request
+
+
+class _Size(NamedTuple):
+    """How many objects there are, in cache and remote together, and how large they are."""
+
+    objects: int
+    bytes: int
+
+
+_NOTHING = _Size(0, 0)
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,8 @@ class ObjectStore(Protocol):
     def shared_cache(self) -> str | None:
         """Return where the cache is when it is not the repository's own; nothing there is ours."""
 
-    def listings(self, folders: Collection[Held]) -> dict[str, dict[str, str] | None]:
-        """Return the md5 of each file of these folders, None for one that no place holds whole."""
+    def listings(self, folders: Collection[Held]) -> Iterator[tuple[str, Collection[str] | None]]:
+        """Yield each folder's md5 and those of its files, None where no place has its true list."""
 
 
 @dataclass(frozen=True)
@@ -128,17 +138,14 @@ def find_garbage(
     young = _young(everything, datetime.now(UTC) - grace)
     hours = grace.total_seconds() / 3600
     needs.add(f"younger than {hours:g} h", [Held("", "md5", oid, True) for oid in young])
-    held = _held(needs, sources.objects)
-    needed = set().union(*held.values())
-    garbage = []
-    for place in places:
-        rest = [one for one in stored[place.name] if one.oid not in needed]
-        garbage.append((place, rest))
-    paths = _paths(sources, [one for _, rest in garbage for one in rest])
+    needed, kept = _needed(needs, sources.objects, _sizes(everything))
+    rest = {name: [o for o in found if o.oid not in needed] for name, found in stored.items()}
+    paths = _paths(sources, [one for found in rest.values() for one in found])
+    known = not needs.problems
     return GarbagePlan(
-        kept=tuple(_kept(reason, oids, everything) for reason, oids in held.items()),
+        kept=kept,
         garbage=tuple(
-            Garbage(place, () if needs.problems else tuple(rest), paths) for place, rest in garbage
+            Garbage(place, tuple(rest[place.name]) if known else (), paths) for place in places
         ),
         problems=tuple(dict.fromkeys(needs.problems)),
         state=state,
@@ -195,33 +202,49 @@ def _young(objects: Iterable[Stored], since: datetime) -> set[str]:
     return {one.oid for one in objects if one.modified is None or one.modified > since}
 
 
-def _held(needs: Needs, store: ObjectStore) -> dict[str, set[str]]:
-    """Return every object that each reason needs, the files of folders among them."""
-    folders = {
-        held.md5: held for version in needs.versions.values() for held in version if held.is_folder
-    }
-    required = {h.md5 for v in needs.versions.values() for h in v if h.required}
-    listings = store.listings(folders.values())
-    for md5, listing in listings.items():
-        if listing is None and md5 in required:
-            reasons = [
-                r for r, version in needs.versions.items() if any(h.md5 == md5 for h in version)
-            ]
-            needs.problems.append(
-                f"the list of files of {folders[md5].path or 'a folder'} ({md5}), which "
-                f"{', '.join(reasons[:3])} needs, is missing or corrupt in cache and remote: "
-                "run `dvc push` where it was made"
-            )
-    files = {md5: set((listing or {}).values()) for md5, listing in listings.items()}
-    return {
-        reason: {oid for held in version for oid in (held.md5, *files.get(held.md5, ()))}
+def _needed(
+    needs: Needs, store: ObjectStore, sizes: Mapping[str, _Size]
+) -> tuple[set[str], tuple[Kept, ...]]:
+    """Return every object that is needed, the files of folders among them, and why."""
+    every = {held.md5: held for version in needs.versions.values() for held in version}
+    needed = set(every)
+    sums = {md5: sizes.get(md5, _NOTHING) for md5 in every}
+    for md5, files in store.listings([held for held in every.values() if held.is_folder]):
+        if files is None:
+            needs.problems += _gap(needs, md5)
+        else:
+            needed.update(files)
+            sums[md5] = _add(sizes.get(oid, _NOTHING) for oid in (md5, *files))
+    kept = ((r, _add(sums[md5] for md5 in {h.md5 for h in v})) for r, v in needs.versions.items())
+    return needed, tuple(Kept(reason, size.objects, size.bytes) for reason, size in kept)
+
+
+def _gap(needs: Needs, md5: str) -> list[str]:
+    """Return what is to be said of a list of files that nobody has, if somebody needs it."""
+    lacking = {
+        reason: held.path or "a folder"
         for reason, version in needs.versions.items()
+        for held in version
+        if held.md5 == md5 and held.required
     }
+    return [
+        f"{reason}: the list of files of {path} ({md5}) is missing or corrupt in cache and "
+        "remote; run `dvc push` where it was made"
+        for reason, path in lacking.items()
+    ]
 
 
-def _kept(reason: str, oids: set[str], everything: Iterable[Stored]) -> Kept:
-    found = [one for one in everything if one.oid in oids]
-    return Kept(reason, len(found), sum(one.size for one in found))
+def _sizes(objects: Iterable[Stored]) -> dict[str, _Size]:
+    sizes: dict[str, _Size] = {}
+    for one in objects:
+        before = sizes.get(one.oid, _NOTHING)
+        sizes[one.oid] = _Size(before.objects + 1, before.bytes + one.size)
+    return sizes
+
+
+def _add(sizes: Iterable[_Size]) -> _Size:
+    found = list(sizes)
+    return _Size(sum(one.objects for one in found), sum(one.bytes for one in found))
 
 
 def _paths(sources: Sources, rest: Sequence[Stored]) -> dict[str, str]:
@@ -231,8 +254,8 @@ def _paths(sources: Sources, rest: Sequence[Stored]) -> dict[str, str]:
     known = {held.md5: held for held in sources.refs.past()}
     folders = [known[one.oid] for one in rest if one.is_folder and one.oid in known]
     paths = {md5: held.path for md5, held in known.items()}
-    for md5, listing in sources.objects.listings(folders).items():
-        for oid in (listing or {}).values():
+    for md5, files in sources.objects.listings(folders):
+        for oid in files or ():
             paths.setdefault(oid, known[md5].path)
     return paths
 

@@ -10,8 +10,13 @@ from clew.errors import ConfigError
 from clew.identity import CommitSha
 from clew.pointer_files import Held, held_by
 
-ORIGIN = ("refs/heads/", "branch"), ("refs/remotes/", "branch"), ("refs/stash", "stash")
-NAMES = (*ORIGIN, ("refs/tags/data/", "data version data/"), ("refs/tags/", "tag"))
+NAMES = {  # how refs are called, the more special prefix first
+    "refs/heads/": "branch ",
+    "refs/remotes/": "branch ",
+    "refs/stash": "stash",
+    "refs/tags/data/": "data version data/",
+    "refs/tags/": "tag ",
+}
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,7 @@ def _commit_of(refs: Refs, one: Registered, model: str, needs: Needs) -> CommitS
 
 
 def _named(ref: str) -> str:
-    for prefix, word in NAMES:
-        if ref.startswith(prefix):
-            name = ref.removeprefix(prefix)
-            return f"{word}{name}" if word.endswith("/") else f"{word} {name}".strip()
-    return ref
+    found = (
+        (word, ref.removeprefix(prefix)) for prefix, word in NAMES.items() if ref.startswith(prefix)
+    )
+    return "".join(next(found, (ref,)))

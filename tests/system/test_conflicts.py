@@ -21,7 +21,7 @@ OPERATIONS: dict[str, Callable[[Small], list[str]]] = {
 
 @pytest.fixture(scope="module")
 def forked(finished: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """The branch main has other raw data, the branch `more` more of it; both were processed and pushed."""
+    """On main the raw data is new, on the branch `more` there is more of it; both were run."""
     small = Small(tmp_path_factory.mktemp("forked") / "copy")
     shutil.copytree(finished.folder, small.folder, symlinks=True)
     small.git("switch", "-qc", "more")

@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import stat
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -132,15 +133,26 @@ class DvcObjects(DvcStore, ObjectStore):
         cache = Path(self._cache_place.url).resolve()
         return None if Path(self._repo.dvc_dir).resolve() in cache.parents else str(cache)
 
-    @translated
-    def listings(self, folders: Collection[Held]) -> dict[str, dict[str, str] | None]:
+    def listings(self, folders: Collection[Held]) -> Iterator[tuple[str, Collection[str] | None]]:
         names = list(dict.fromkeys(held.md5 for held in folders))
-        places = [self._cache_place]
-        with suppress(ConfigError):  # there is none, or it has no such lists
-            places.append(self._remote_place)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = pool.map(lambda md5: _listing(md5, places), names)
-            return dict(zip(names, found, strict=True))
+            yield from zip(names, pool.map(self._files_of, names), strict=True)
+
+    @translated
+    def _files_of(self, md5: str) -> frozenset[str] | None:
+        """Return what a `.dir` object lists, from the first place that has its true bytes."""
+        for place in self._sources:
+            content = place.read(md5)
+            if content is not None:
+                return frozenset(sys.intern(row["md5"]) for row in json.loads(content))
+        return None
+
+    @functools.cached_property
+    def _sources(self) -> list[_Place]:
+        places = [self._cache_place]
+        with suppress(ConfigError):  # there is no remote, or it has no such lists
+            places.append(self._remote_place)
+        return places
 
     @functools.cached_property
     def _cache_place(self) -> _Place:
@@ -160,14 +172,6 @@ class DvcObjects(DvcStore, ObjectStore):
                 )
         remote = self._repo.cloud.get_remote(config.name)
         return _Place("remote", config.shown_url, remote.fs, remote.path)
-
-
-def _listing(md5: str, places: Sequence[_Place]) -> dict[str, str] | None:
-    for place in places:
-        content = place.read(md5)
-        if content is not None:
-            return {row["relpath"]: row["md5"] for row in json.loads(content)}
-    return None
 
 
 def _files_here(folder: Path) -> Iterator[tuple[str, int, datetime | None]]:
