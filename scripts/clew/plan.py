@@ -13,7 +13,7 @@ from clew.jobs import ENDED, attempt_for, failure
 from clew.mlflow_runs import finished_training
 from clew.ports import TrackedRun
 from clew.preflight import preflight
-from clew.process import process_key, stale_stages
+from clew.process import process_key, stages_to_run
 from clew.request import RunRequest
 from clew.version import resolve_request
 
@@ -52,10 +52,8 @@ def plan(context: Context, request: RunRequest) -> list[PlannedStep]:
 
 
 def _stale(context: Context, request: RunRequest, stages: tuple[str, ...]) -> tuple[str, ...]:
-    if request.reprocess:
-        return stages
     source = bundle(context, request.commit, inputs_of(context, request.commit, stages))
-    return stale_stages(context, source)
+    return stages_to_run(context, request, source)[0]
 
 
 def _training(

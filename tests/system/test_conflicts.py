@@ -176,3 +176,45 @@ def added(small: Small, content: str) -> None:
     raw.write_text(content)
     small.dvc("add", "-q", "data/raw.txt")
     small.commit(f"Raw data is {content}")
+
+
+def refactored(small: Small, new: str) -> None:
+    """Merge new raw data with other code, which each side alone has run; Git sees no conflict."""
+    small.git("switch", "-qc", "code")
+    small.edit("stages/prepare.py", "{raw[0]}", new)
+    processed(small, "Treat new data otherwise")
+    small.git("switch", "-q", "main")
+    small.edit("data/raw.txt", "raw", "new")
+    processed(small, "New raw data")
+    small.git("merge", "-q", "--no-edit", "code")
+    small.git("push", "-q", "origin", "main")
+    assert "changed deps" not in small.dvc("status", "prepare")  # DVC sees nothing to do
+
+
+def jobs(small: Small) -> int:
+    return len(list((small.work / ".clew/jobs").glob("small-process-*")))
+
+
+def test_a_lock_that_git_put_together_without_a_conflict_is_made_again(ran: Small) -> None:
+    refactored(ran, "{raw[0].replace('new', 'NEW')}")
+    before = jobs(ran)
+    planned = ran.clew("run", "--dry-run")
+    assert "a processing job for prepare" in planned.stdout
+    done = ran.clew("run")
+    assert done.returncode == 0, done.stderr
+    assert "put prepare in dvc.lock together from both sides" in done.stderr
+    assert data(ran) == {f"{number}.txt": f"NEW {number}\n" for number in range(5)}
+    assert jobs(ran) == before + 1
+    assert "dvc.lock is up to date" in ran.clew("run").stderr
+
+
+def test_a_lock_that_was_right_by_chance_is_made_again_once(ran: Small) -> None:
+    refactored(ran, "{str(raw[0])}")
+    before = jobs(ran)
+    assert ran.clew("run").returncode == 0
+    ran.edit("params.yaml", "lr: 0.5", "lr: 0.6")
+    ran.commit("Train on")
+    done = ran.clew("run")
+    assert done.returncode == 0, done.stderr
+    assert "dvc.lock is up to date" in done.stderr
+    assert jobs(ran) == before + 1

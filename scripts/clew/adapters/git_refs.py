@@ -149,7 +149,7 @@ class GitRefs(GitRepository, Refs):
 
     def past(self) -> Iterator[Held]:
         # Only the words for what is removed come from here, so a clone with gaps will do.
-        rows = self._git.attempt("rev-list", "--all", "--objects").stdout
+        rows = self._git.attempt("rev-list", "--all", "--reflog", "--objects").stdout
         named: dict[str, str] = {}
         for line in rows.splitlines():
             name, _, path = line.partition(b" ")
