@@ -102,12 +102,16 @@ def kept_versions(refs: Refs, models: RegisteredModels, model: str) -> Needs:
         called = _named(name)
         # A branch may be elsewhere here than in the remote: both count.
         tips[called if tips.get(called, tip) == tip else f"{called} in the Git remote"] = tip
+    here = {str(tip): tip for tip in tips.values()}
     for one in models.registered():
-        found = _commit_of(refs, one, model, needs)
+        found = here.get(one.commit) or _commit_of(refs, one, model, needs)
         if found is not None:
             tips[f"model version {one.uri}"] = found
+    seen: dict[CommitSha, list[Held | ConfigError]] = {}
     for reason, tip in tips.items():
-        needs.add(reason, held_by(refs.pointer_files(tip)))
+        if tip not in seen:
+            seen[tip] = list(held_by(refs.pointer_files(tip)))
+        needs.add(reason, seen[tip])
     for place, files in refs.uncommitted().items():
         needs.add(place, held_by(files))
     return needs

@@ -14,8 +14,9 @@ PAGE = 200
 class MlflowModels(RegisteredModels):
     """The model registry of an MLflow server or database."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, model: str) -> None:
         self.uri = uri
+        self._model = model  # the pipeline's own
         self._connection = Connection(uri, "", None)
 
     def registered(self) -> list[Registered]:
@@ -40,13 +41,14 @@ class MlflowModels(RegisteredModels):
                 return found
 
     def _of(self, version: Any) -> Registered:
-        params = self._params(version.run_id)
+        commit = version.tags.get("data_git_commit_id")
+        # Of one's own version its tag says all; a registry has thousands.
+        known = bool(commit) and version.name == self._model
+        params = {} if known else self._params(version.run_id)
         return Registered(
             uri=f"models:/{version.name}/{version.version}",
             model=version.name,
-            commit=str(
-                version.tags.get("data_git_commit_id", params.get("data_git_commit_id", ""))
-            ),
+            commit=commit or params.get("data_git_commit_id", ""),
             repository=params.get("dvc_repo_url", ""),
             remote=params.get("dvc_remote_url", ""),
         )

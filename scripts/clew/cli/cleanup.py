@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clew.garbage import GarbagePlan
 
 GRACE_HOURS = 24.0
+MOST_HOURS = 87_660.0  # ten years
 
 
 @click.command()
@@ -24,7 +25,7 @@ GRACE_HOURS = 24.0
 @click.option("--cache-only", is_flag=True, help="Leave the DVC remote alone.")
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=MOST_HOURS),
     default=GRACE_HOURS,
     show_default=True,
     metavar="HOURS",

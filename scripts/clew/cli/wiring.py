@@ -127,7 +127,8 @@ def open_sources(context: Context) -> Sources:
     except ConfigError:  # there is the cache all the same
         remote = ""
     refs = GitRefs(context.project.repository.root, remote)
-    return Sources(refs, MlflowModels(context.tracker.uri), objects, context.reporter)
+    models = MlflowModels(context.tracker.uri, context.pipeline.mlflow.model)
+    return Sources(refs, models, objects, context.reporter)
 
 
 def open_endpoints(pipeline: Pipeline) -> Endpoints:
