@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 import pytest
 
@@ -30,7 +31,14 @@ def left(cloud: Cloud) -> tuple[Cloud, str]:
 def pulled(cloud: Cloud, commit: str) -> int:
     cloud.git("checkout", "-q", commit)
     shutil.rmtree(cloud.work / ".dvc/cache", ignore_errors=True)
-    cloud.dvc("pull", "-q", "data/prepared")
+    done = subprocess.run(
+        ["dvc", "pull", "-q", "--force", "data/prepared"],
+        cwd=cloud.work,
+        env=cloud.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
     return len(list((cloud.work / "data/prepared").iterdir()))
 
 
