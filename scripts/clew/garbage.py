@@ -176,14 +176,19 @@ def remove(sources: Sources, plan: GarbagePlan, *, cache_only: bool) -> None:
         for garbage in plan.garbage:
             chosen = [one.key for one in garbage.objects if one.is_folder is folders]
             for at in range(0, len(chosen), BATCH):
-                if _state(sources, cache_only=cache_only) != plan.state:
-                    raise OutsideError(
-                        "branches or tags changed meanwhile, so the rest was left",
-                        fix="Run the same command again: it looks anew at what is needed.",
-                    )
+                _refuse_moved(sources, plan, cache_only=cache_only)
                 garbage.place.remove(chosen[at : at + BATCH])
                 done = min(at + BATCH, len(chosen))
                 sources.reporter.progress(f"{garbage.place.name}: removed", done, len(chosen))
+    _refuse_moved(sources, plan, cache_only=cache_only)
+
+
+def _refuse_moved(sources: Sources, plan: GarbagePlan, *, cache_only: bool) -> None:
+    if _state(sources, cache_only=cache_only) != plan.state:
+        raise OutsideError(
+            "branches or tags changed meanwhile, and may need what was garbage before",
+            fix="Run the same command again: it looks anew at what is needed.",
+        )
 
 
 def _state(sources: Sources, *, cache_only: bool) -> dict[str, str]:

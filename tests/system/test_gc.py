@@ -144,6 +144,35 @@ def test_without_mlflow_nothing_is_removed(trained: Small, arguments: tuple[str,
     assert stored(trained) == before
 
 
+def test_with_an_mlflow_that_does_not_answer_nothing_is_removed(trained: Small) -> None:
+    untag(trained)
+    trained.edit("pipeline.yaml", "sqlite:///.clew/mlflow.db", "http://127.0.0.1:9")
+    trained.commit("Server")
+    before = stored(trained)
+    done = trained.clew("gc", "--grace", "0", "--yes")
+    assert done.returncode == 3, done.stdout
+    assert "http://127.0.0.1:9" in done.stderr
+    assert stored(trained) == before
+
+
+def test_a_clone_of_one_branch_without_tags_knows_of_the_others(trained: Small) -> None:
+    clone = trained.folder / "clone"
+    origin = f"file://{trained.origin}"
+    shallow = ("--depth=1", "--single-branch", "--no-tags")
+    trained.git("clone", "-q", *shallow, origin, str(clone), cwd=trained.folder)
+    (clone / ".clew").mkdir()
+    shutil.copy(trained.work / ".clew/mlflow.db", clone / ".clew/mlflow.db")
+    refs = trained.git("for-each-ref", cwd=clone)
+    before = stored(trained)
+    done = trained.clew("gc", "--grace", "0", "--yes", cwd=clone)
+    assert done.returncode == 0, done.stderr
+    for tag in trained.git("tag").split():
+        assert f"kept    data version {tag}: " in done.stdout
+    assert "model version models:/small-model/2" in done.stdout
+    assert stored(trained) == before
+    assert trained.git("for-each-ref", cwd=clone) == refs
+
+
 def test_an_unverifiable_answer_says_so_and_removes_nothing(trained: Small) -> None:
     untag(trained)
     unregister(trained)
