@@ -7,6 +7,7 @@ the merged commit, so either side will do to start from. All other files are sou
 from __future__ import annotations
 
 import itertools
+import posixpath
 import re
 import shlex
 from collections.abc import Sequence
@@ -58,16 +59,26 @@ def refuse_unmerged(project: Project) -> None:
     found = project.repository.unmerged()
     if found is None:
         return
-    lock = project.path(LOCK)
-    others = [path for path in found.paths if path != lock]
+    locks = [path for path in found.paths if posixpath.basename(path) == LOCK]
+    others = [path for path in found.paths if path not in locks]
     going_on = CONTINUE.get(found.operation, "")
     words = f"a {found.operation} is not finished" if going_on else "there are conflicts"
     what = f"{words}: {', '.join(found.paths)} changed on both sides"
-    if lock not in found.paths:
+    if not locks:
         raise ConfigError(what, fix=_by_hand(others, going_on or "git commit"))
-    taken = _command(f"git checkout HEAD -- {_quoted(lock)}", going_on, "clew run")
+    taken = _command(*_our_side(project, locks), going_on, "clew run")
     both = f"dvc.lock is made again from both sides' inputs, so don't merge it by hand: {taken}"
     raise ConfigError(what, fix=f"{_by_hand(others, '')} Then: {both}" if others else both)
+
+
+def _our_side(project: Project, locks: Sequence[str]) -> list[str]:
+    """Return the commands that take each dvc.lock as HEAD has it, or as it has none."""
+    repository = project.repository
+    ids = repository.object_ids([(repository.commit("HEAD"), path) for path in locks])
+    paths = [_quoted(path) for path, oid in zip(locks, ids, strict=True) if oid is not None]
+    gone = [_quoted(path) for path, oid in zip(locks, ids, strict=True) if oid is None]
+    taken = f"git checkout HEAD -- {' '.join(paths)}" if paths else ""
+    return [taken, f"git rm --quiet {' '.join(gone)}" if gone else ""]
 
 
 def with_command(project: Project, commit: CommitSha, found: Conflict) -> Conflict:

@@ -88,6 +88,16 @@ def test_an_unfinished_merge(sides: Small, operation: str) -> None:
     assert not sides.git("status", "--porcelain")
 
 
+def test_a_lock_that_one_side_deleted(sides: Small) -> None:
+    sides.git("rm", "-q", "dvc.lock")
+    sides.commit("Without it")
+    conflicting(sides, "merge", "more")
+    said = sides.clew("run").stderr
+    assert "git rm --quiet dvc.lock" in said
+    obey(sides, said)
+    assert data(sides) == BOTH
+
+
 def test_every_command_says_the_same(sides: Small) -> None:
     conflicting(sides, "merge", "more")
     run, resolve = sides.clew("run").stderr, sides.clew("resolve")
