@@ -16,6 +16,7 @@ from clew.identity import CommitSha, Pointer, RunFingerprint, RunId
 from clew.redaction import without_secrets
 
 if TYPE_CHECKING:
+    from clew.conflicts import Unmerged
     from clew.prices import Usage
 
 
@@ -111,6 +112,9 @@ class Repository(Protocol):
 
     def snapshot(self, paths: Sequence[str]) -> CommitSha:
         """Return a commit, on no branch, of HEAD with these paths as they are in the work tree."""
+
+    def unmerged(self) -> Unmerged | None:
+        """Return the conflicts that Git waits for somebody to solve, None when there are none."""
 
     def archive(self, commit: CommitSha, target: Path) -> None:
         """Write the commit's tree as a tar file (`git archive`)."""

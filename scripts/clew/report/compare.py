@@ -125,7 +125,7 @@ def side(context: Context, commit: CommitSha) -> Side:
     found = _resolved(context, commit)
     if found.resolution is None:
         return found
-    if stale := stale_at(context, commit):
+    if stale := stale_at(context, RunRequest(commit)):
         # What dvc.lock names there is older than the commit: its model is another's.
         return replace(found, missing=f"{', '.join(stale)} did not run for it yet")
     run = finished_training(context, found.resolution)
