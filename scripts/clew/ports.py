@@ -261,6 +261,7 @@ class JobSpec:
     channels: Mapping[str, str] = field(default_factory=dict)  # SM_CHANNEL_<NAME> -> path
     model: str | None = None  # directory to hand back as the model
     collect: tuple[str, ...] = ()  # small files to hand back
+    checkpoints: str = ""  # the attempt whose checkpoints it goes on from
     max_seconds: int = 86_400
     tags: Mapping[str, str] = field(default_factory=dict)  # where the executor's jobs can have some
 
