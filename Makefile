@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 IMAGE ?= clew-jobs
 
-.PHONY: setup demo rehearse test test-aws lint wheel bench stand job-requirements image clean
+.PHONY: setup demo rehearse test test-aws prism lint wheel bench stand job-requirements image clean
 
 setup: .venv/ready
 
@@ -29,6 +29,13 @@ rehearse: .venv/stand-ready
 # What needs the rehearsal of AWS: its own contract, and clew on it.
 test-aws: .venv/stand-ready
 	$(BIN)/python -m pytest tests/unit/stand tests/unit/infra tests/unit/test_sagemaker_requests.py tests/system/sagemaker
+
+# What holds clew's requests against GitHub's own OpenAPI description; needs node and npm.
+prism: tests/forge/node_modules/.ready
+
+tests/forge/node_modules/.ready: tests/forge/package-lock.json
+	npm ci --prefix tests/forge --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff check .
@@ -77,4 +84,4 @@ image:
 	docker build --tag $(IMAGE) --file image/Dockerfile .
 
 clean:
-	rm -rf .venv .demo .rehearsal build dist
+	rm -rf .venv .demo .rehearsal build dist tests/forge/node_modules
