@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 IMAGE ?= clew-jobs
 
-.PHONY: setup demo rehearse test test-aws prism lint wheel bench stand job-requirements image clean
+.PHONY: setup demo rehearse test test-aws browser prism lint wheel bench stand job-requirements image clean
 
 setup: .venv/ready
 
@@ -30,12 +30,17 @@ rehearse: .venv/stand-ready
 test-aws: .venv/stand-ready
 	$(BIN)/python -m pytest tests/unit/stand tests/unit/infra tests/unit/test_sagemaker_requests.py tests/system/sagemaker
 
-# What holds clew's requests against GitHub's own OpenAPI description; needs node and npm.
-prism: tests/forge/node_modules/.ready
+# What draws the report's plots as forges do; tests that need it are skipped without it.
+browser: tests/browser/node_modules/.package-lock.json
 
-tests/forge/node_modules/.ready: tests/forge/package-lock.json
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
+	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
+
+# What holds clew's requests against GitHub's own OpenAPI description; its tests are skipped without.
+prism: tests/forge/node_modules/.package-lock.json
+
+tests/forge/node_modules/.package-lock.json: tests/forge/package-lock.json
 	npm ci --prefix tests/forge --ignore-scripts --no-audit --no-fund
-	@touch $@
 
 lint: setup
 	$(BIN)/ruff check .

@@ -13,8 +13,9 @@ import time
 from clew.config.model import Records
 from clew.evaluate import Evaluation
 from clew.identity import CommitSha
-from clew.report.compare import Report, Side
 from clew.report.data_diff import DataDiff, DataState, data_diff, parse_manifest
+from clew.report.facts import Report, Side
+from clew.report.html import html
 from clew.report.markdown import markdown
 
 RECORDS = 120_000
@@ -46,10 +47,14 @@ def state(version: int) -> DataState:
     return DataState(held, records, columns, 1, "record")
 
 
-def report(diff: DataDiff) -> str:
+def sizes(md5s: set[str]) -> dict[str, int]:
+    return dict.fromkeys(md5s, 900)
+
+
+def report(diff: DataDiff) -> tuple[str, str]:
     base, head = (Side(CommitSha(letter * 40), None) for letter in "ab")
-    gates = Evaluation((), None)
-    return markdown(Report("bench", base, head, "its base", (), gates, diff, "", (), (), ("data",)))
+    found = Report("bench", base, head, evaluation=Evaluation((), None), data=diff, parts=("data",))
+    return markdown(found), html(found)
 
 
 def naive() -> int:
@@ -67,13 +72,13 @@ def main() -> None:
     timed(f"read two manifests of {RECORDS:,} records", started)
     base, head = state(0), state(1)
     started = time.perf_counter()
-    text = report(data_diff(base, head))
+    report(data_diff(base, head, sizes))
     timed(f"compare and write, {CHANGED:,} records changed", started)
     started = time.perf_counter()
-    text = report(data_diff(state(0), state(1)))
+    text, page = report(data_diff(state(0), state(1), sizes))
     timed("the same with reading", started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{len(text):,} characters; peak memory {peak:.0f} MB")
+    print(f"{len(text):,} characters, as HTML {len(page):,}; peak memory {peak:.0f} MB")
 
 
 if __name__ == "__main__":

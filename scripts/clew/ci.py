@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 from clew.changes import own_run, relevant_changes
 from clew.context import Context
-from clew.errors import ClewError, ConfigError, Detached
+from clew.errors import ClewError, ConfigError
 from clew.fingerprint import parse_overrides
-from clew.flow import Step, run
 from clew.identity import CommitSha
 from clew.ports import Repository
-from clew.reconcile import Open
 from clew.request import RunRequest
+from clew.response import Open, Response, bring
 from clew.trigger.model import Kind, Trigger
-from clew.version import Versioned
-
-
-@dataclass(frozen=True)
-class Response:
-    """What became of a trigger, and which commit to report on."""
-
-    context: Context
-    request: RunRequest
-    why: str = ""  # why nothing ran
-    job: str = ""  # the job that goes on without this command
-    steps: tuple[Step, ...] = ()
-    error: ClewError | None = field(default=None, compare=False)
-
-    @property
-    def commit(self) -> CommitSha:
-        """The commit with the dvc.lock that processing left, or else the one of the trigger."""
-        found = [step.resolution.commit for step in self.steps if isinstance(step, Versioned)]
-        return found[0] if found else self.request.commit
 
 
 def respond(repository: Repository, open_at: Open, trigger: Trigger) -> Response:
-    """Run what a trigger asks for, if anything; what failed is in the response."""
+    """Run what a trigger asks for, if anything."""
     request = requested(repository, trigger)
     context = open_at(request)
     if trigger.kind is Kind.PULL_REQUEST:
-        return Response(context, request, why="a pull request is reported on, its branch is run")
+        return Response(request, why="a pull request is reported on, its branch is run")
     if trigger.kind is Kind.PUSH and (why := _nothing_to_do(context, trigger, request.commit)):
-        return Response(context, request, why=why)
-    # Credentials of a CI system end sooner than jobs do: another run takes this one up again.
-    request = replace(request, detach=context.executor.usage is not None)
-    steps: list[Step] = []
-    try:
-        for step in run(context, request):
-            steps.append(step)
-    except Detached as left:
-        return Response(context, request, job=left.job, steps=tuple(steps))
-    except ClewError as error:
-        return Response(context, request, steps=tuple(steps), error=error)
-    return Response(context, request, steps=tuple(steps))
+        return Response(request, why=why)
+    return bring(context, request)
 
 
 def requested(repository: Repository, trigger: Trigger) -> RunRequest:

@@ -22,6 +22,7 @@ NAMES = (
     "code_git_commit_id",
 )
 RESERVED = (*NAMES, "dvc_repo_url", "dvc_remote_url")
+SECONDS = "clew.job_seconds"  # how long the job ran, without waiting for a machine
 COST = "clew.cost_usd"  # billable seconds by the number of instances and their price
 CHARGED = (  # the tags of a job's run that say what was paid for
     *("sagemaker.billable_seconds", "sagemaker.training_seconds", "sagemaker.processing_seconds"),
@@ -96,7 +97,7 @@ def job_tags(context: Context, facts: Mapping[str, str]) -> dict[str, str]:
 
 def job_record(job: Job) -> dict[str, str]:
     """Return the MLflow tags that tell which job a run was, and what it cost."""
-    tags = {"clew.job": job.name}
+    tags = {"clew.job": job.name, SECONDS: f"{job.seconds:.1f}"}
     kind = "processing" if ":processing-job/" in job.arn else "training"
     if job.arn:
         tags |= {f"sagemaker.{kind}_job_name": job.name, f"sagemaker.{kind}_job_arn": job.arn}

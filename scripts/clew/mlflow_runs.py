@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from clew import lineage
 from clew.context import Context
 from clew.errors import Detached
-from clew.identity import RunId
+from clew.identity import RunFingerprint, RunId
 from clew.jobs import FAILURE
 from clew.ports import TrackedRun
 from clew.process import Processed
@@ -72,9 +72,14 @@ def opened_run(
 
 
 def finished_training(context: Context, resolution: Resolution) -> TrackedRun | None:
+    """Return the finished training of a resolution."""
+    return finished_training_of(context, resolution.run_fingerprint)
+
+
+def finished_training_of(context: Context, fingerprint: RunFingerprint) -> TrackedRun | None:
     """Return the finished train run with this run fingerprint and all declared metrics."""
     declared = {name for file in context.pipeline.train.metrics for name in file.names}
-    identity = {"clew.stage": TRAIN, "clew.key": resolution.run_fingerprint, **COMPLETED}
+    identity = {"clew.stage": TRAIN, "clew.key": fingerprint, **COMPLETED}
     runs = context.tracker.runs(identity)
     done = (run for run in runs if run.status == "FINISHED" and declared <= run.metrics.keys())
     return next(done, None)

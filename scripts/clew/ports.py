@@ -59,6 +59,15 @@ class CommitFacts:
     trailers: Mapping[str, str]  # `Key: value` at the end of the message
 
 
+class FileChange(NamedTuple):
+    """One file that differs between two commits."""
+
+    path: str
+    change: str  # added | removed | changed
+    added: int | None  # lines; None for a binary file
+    removed: int | None
+
+
 class Repository(Protocol):
     """A Git repository: everything is read at a commit, nothing from the working tree."""
 
@@ -108,6 +117,12 @@ class Repository(Protocol):
 
     def commit_file(self, parent: CommitSha, path: str, content: bytes, message: str) -> CommitSha:
         """Return a commit on top of the parent with one file replaced; same input, same SHA."""
+
+    def combine(self, head: CommitSha, other: CommitSha, paths: Sequence[str]) -> CommitSha:
+        """Return a commit, on no branch, of `head` with these paths as `other` has them."""
+
+    def changes(self, base: CommitSha, head: CommitSha, paths: Sequence[str]) -> list[FileChange]:
+        """Return which files under these paths differ, with the lines added and removed."""
 
     def create_tag(self, tag: str, commit: CommitSha, message: str) -> None:
         """Create an annotated tag; same input, same tag object."""
@@ -200,6 +215,9 @@ class DataStore(Protocol):
 
     def read(self, hash_name: str, md5: str, path: str) -> bytes:
         """Return a file's verified bytes from cache or remote; Unverifiable when it is lost."""
+
+    def sizes(self, hash_name: str, md5s: Iterable[str]) -> dict[str, int]:
+        """Return the bytes of each of these objects that cache or remote can tell."""
 
     def push(self, pointers: Sequence[Pointer], on_progress: Callable[[int, int], None]) -> int:
         """Copy what the remote lacks from the cache; return how many objects that were.
@@ -381,6 +399,9 @@ class Tracker(Protocol):
     def version(self, name: str, version_or_alias: str) -> ModelVersion | None: ...
 
     def versions(self, tags: Mapping[str, str]) -> list[ModelVersion]: ...
+
+    def latest_versions(self, count: int) -> list[ModelVersion]:
+        """Return the last so many versions of the model, the newest first, without aliases."""
 
     def tag_version(self, version: ModelVersion, tags: Mapping[str, str]) -> None: ...
 

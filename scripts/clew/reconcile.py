@@ -7,27 +7,25 @@ nothing needs to remember it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from clew.changes import relevant_changes
 from clew.context import Context
-from clew.errors import ClewError, ConfigError, Detached
-from clew.flow import run
+from clew.errors import ClewError, ConfigError
 from clew.identity import CommitSha
 from clew.jobs import FAILURE
 from clew.lineage import asked_for
 from clew.mlflow_runs import RUN, TRAIN
 from clew.ports import TrackedRun
 from clew.process import process_key, stale_at
-from clew.register import Registered
 from clew.request import RunRequest
 from clew.resolve import resolve
+from clew.response import Open, Response, bring
 
 PROCESS = "process"
 DAY = 86_400  # seconds
-Open = Callable[[RunRequest], Context]
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,11 @@ class TakenUp:
     pending: Pending
     outcome: str  # finished | running | refused | failed | left
     detail: str = ""
-    registered: Registered | None = None
+    response: Response | None = None
 
     def as_json(self) -> dict[str, Any]:
         request = self.pending.request
+        registered = self.response.registered if self.response else None
         return {
             "commit": request.commit,
             "branch": request.branch,
@@ -57,7 +56,7 @@ class TakenUp:
             "why": self.pending.why,
             "outcome": self.outcome,
             "detail": self.detail,
-            "model": self.registered.version.uri if self.registered else None,
+            "model": registered.version.uri if registered else None,
         }
 
 
@@ -82,16 +81,15 @@ def take_up(open_at: Open, pending: Pending) -> TakenUp:
         return TakenUp(pending, "left", pending.left)
     try:
         context = open_at(pending.request)
-        request = replace(pending.request, detach=context.executor.usage is not None)
-        done = list(run(context, request))
-    except Detached as left:
-        return TakenUp(pending, "running", left.job)
     except ClewError as error:
         return TakenUp(pending, "failed", str(error))
-    registered = next(step for step in done if isinstance(step, Registered))
-    refused = registered.version.tags.get("clew.gate") == "refused"
-    outcome = "refused" if refused else "finished"
-    return TakenUp(pending, outcome, registered.held_back, registered)
+    response = bring(context, pending.request)
+    if response.error:
+        return TakenUp(pending, "failed", str(response.error), response)
+    if response.job:
+        return TakenUp(pending, "running", response.job, response)
+    held_back = response.registered.held_back if response.registered else ""
+    return TakenUp(pending, "refused" if response.refused else "finished", held_back, response)
 
 
 def _left_open(context: Context, now: float) -> Iterator[Pending]:

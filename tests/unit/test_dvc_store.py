@@ -329,3 +329,17 @@ def test_a_listing_that_is_nowhere_is_missing_evidence(
     place(top, data.md5).write_text(json.dumps([]))
     with pytest.raises(Unverifiable, match="the list of files of data"):
         store.push([data], lambda _done, _total: None)
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+
+def test_sizes_are_told_by_the_cache_or_else_by_the_remote(top: Path, store: DvcStore) -> None:
+    wanted = {md5(content): len(content) for content in FILES.values()}
+    absent = md5(b"never there")
+    assert store.sizes("md5", [*wanted, absent]) == wanted
+    place(top, md5(FILES["a"]), CACHE).unlink()
+    assert store.sizes("md5", wanted) == wanted
+    place(top, md5(FILES["a"])).unlink()
+    assert store.sizes("md5", wanted).keys() == wanted.keys() - {md5(FILES["a"])}
+    assert store.sizes("md5", []) == {}

@@ -298,6 +298,8 @@ def test_versions_are_found_beyond_one_page(
         for number in range(5)
     ]
     assert tracker.versions({"of": run_id}) == made
+    latest = [version.version for version in tracker.latest_versions(3)]
+    assert latest == [version.version for version in made[:-4:-1]]
 
 
 def test_check_is_quiet_about_a_good_store(tracker: MlflowTracker) -> None:

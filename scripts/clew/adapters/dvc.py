@@ -9,10 +9,11 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clew.adapters.s3_objects import etags
+from clew.adapters.s3_objects import etags, sizes
 from clew.adapters.translation import translating
 from clew.errors import ClewError, ConfigError, OutsideError, Unverifiable
 from clew.identity import Pointer
@@ -223,6 +224,17 @@ class DvcStore(DataStore):
             fix="Run `dvc push` where the data was created.",
         )
 
+    @translated
+    def sizes(self, hash_name: str, md5s: Iterable[str]) -> dict[str, int]:
+        wanted = set(md5s)
+        found = _sizes_on_disk(self._cache(hash_name), wanted)
+        if not (missing := wanted - found.keys()):
+            return found
+        odb = self._odb(hash_name)
+        if odb.fs.protocol == "local":
+            return found | _sizes_on_disk(odb, missing)
+        return found | sizes(odb, missing) if odb.fs.protocol == "s3" else found
+
     def _cache(self, hash_name: str) -> Any:
         cache = self._repo.cache
         return cache.local if hash_name == "md5" else cache.legacy
@@ -279,6 +291,14 @@ def _existing(odb: Any, oids: set[str]) -> set[str]:
     if odb.fs.protocol == "local":
         return {oid for oid in oids if Path(odb.oid_to_path(oid)).is_file()}
     return set(odb.oids_exist(sorted(oids)))
+
+
+def _sizes_on_disk(odb: Any, oids: set[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for oid in oids:
+        with suppress(OSError):
+            found[oid] = Path(odb.oid_to_path(oid)).stat().st_size
+    return found
 
 
 def _seen(odb: Any, oids: set[str]) -> tuple[set[str], set[str]]:

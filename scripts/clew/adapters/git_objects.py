@@ -11,7 +11,7 @@ from pathlib import Path
 from clew.adapters.git_command import Git
 from clew.errors import ConfigError
 from clew.identity import CommitSha
-from clew.ports import CommitFacts, HistoryEntry, TreeEntry
+from clew.ports import CommitFacts, FileChange, HistoryEntry, TreeEntry
 
 OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 ID_ONLY = "--batch-check=%(objectname)"
@@ -181,6 +181,15 @@ class GitObjects:
             entries.append(TreeEntry(mode, kind, oid, os.fsdecode(path)))
         return entries
 
+    def changes(self, base: CommitSha, head: CommitSha, paths: Sequence[str]) -> list[FileChange]:
+        answer = self._git.run(
+            "--literal-pathspecs",
+            "diff-tree",
+            *("-r", "-z", "--raw", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv"),
+            *(base, head, "--", *paths),
+        )
+        return list(_changes(answer.split(b"\0")[:-1]))
+
     def head_branch(self) -> str | None:
         done = self._git.attempt("symbolic-ref", "--quiet", "HEAD")
         name = os.fsdecode(done.stdout).strip()
@@ -212,6 +221,20 @@ class GitObjects:
 
 def _lines(names: Iterable[bytes]) -> bytes:
     return b"".join(name + b"\n" for name in names)
+
+
+def _changes(tokens: Sequence[bytes]) -> Iterator[FileChange]:
+    """Yield what `git diff-tree -z --raw --numstat` tells: first all raw rows, then the numbers."""
+    words = {"A": "added", "D": "removed"}
+    kinds: dict[bytes, str] = {}
+    rows = iter(tokens)
+    for row in rows:
+        if row.startswith(b":"):
+            kinds[next(rows)] = words.get(row[-1:].decode(), "changed")
+            continue
+        added, removed, path = row.split(b"\t", 2)
+        lines = [None if count == b"-" else int(count) for count in (added, removed)]
+        yield FileChange(os.fsdecode(path), kinds[path], *lines)
 
 
 def _old_blob(raw: bytes) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from clew.adapters.git_objects import GitObjects
 from clew.errors import ConfigError
 from clew.identity import CommitSha
+from clew.ports import TreeEntry
 
 NAME, EMAIL = "clew", "clew@localhost"
 NO_OBJECT = ""  # what `git update-ref` calls a ref that must not exist
@@ -53,6 +54,22 @@ class GitWriter(GitObjects):
             # A partial clone lacks blobs, and needs none of them here.
             tree = self._git.run("write-tree", "--missing-ok", env=index).decode().strip()
         return self._commit_tree(tree, parent, message)
+
+    def combine(self, head: CommitSha, other: CommitSha, paths: Sequence[str]) -> CommitSha:
+        gone = [f"0 {'0' * len(row.id)}\t{row.path}" for row in self._under(head, paths)]
+        there = [f"{row.mode} {row.id}\t{row.path}" for row in self._under(other, paths)]
+        rows = b"".join(os.fsencode(row) + b"\0" for row in (*gone, *there))
+        with _temporary_index() as index:
+            self._git.run("read-tree", head, env=index)
+            self._git.run("update-index", "-z", "--index-info", stdin=rows, env=index)
+            tree = self._git.run("write-tree", "--missing-ok", env=index).decode().strip()
+        if tree == self._tree(head):
+            return head
+        return self._commit_tree(tree, head, f"Combination with {other}\n")
+
+    def _under(self, commit: CommitSha, paths: Sequence[str]) -> list[TreeEntry]:
+        rows = self.entries(commit)
+        return [row for row in rows if any(f"{row.path}/".startswith(f"{p}/") for p in paths)]
 
     def create_tag(self, tag: str, commit: CommitSha, message: str) -> None:
         if self._is_tagged(tag, commit):

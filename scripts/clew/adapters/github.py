@@ -51,11 +51,17 @@ class GitHub:
             retry_after_max=patience,
         )
         self._client = Github(
-            auth=Auth.Token(token), base_url=api, timeout=TIMEOUT, retry=retry, per_page=100
+            auth=Auth.Token(token),
+            base_url=api,
+            timeout=TIMEOUT,
+            retry=retry,
+            per_page=100,
+            seconds_between_requests=None,
+            lazy=True,
         )
         self._owner = repository.partition("/")[0]
         self._full_name = repository
-        self._repository = self._client.get_repo(repository, lazy=True)
+        self._repository = self._client.get_repo(repository)
         self._login = ""
 
     def pull_requests(self, branch: str) -> list[PullRequest]:
@@ -65,8 +71,10 @@ class GitHub:
 
     def pull_request(self, number: int) -> PullRequest | None:
         with _said("pull request"):
-            found = _or_none(self._repository.get_pull, number)
-            return self._read(found) if found else None
+            found: PullRequest | None = _or_none(
+                lambda: self._read(self._repository.get_pull(number))
+            )
+            return found
 
     def comments(self, number: int) -> list[Comment]:
         with _said("comment"):
@@ -83,16 +91,15 @@ class GitHub:
 
     def edit(self, number: int, comment: Comment, body: str) -> None:
         with _said("comment"):
-            found = _or_none(self._repository.get_issue(number).get_comment, int(comment.id))
-            if found is None:
+            if not _or_none(lambda: self._comment(number, comment).edit(body) or True):
                 raise CommentGone(f"the comment {comment.id} was deleted")
-            found.edit(body)
 
     def delete(self, number: int, comment: Comment) -> None:
         with _said("comment"):
-            found = _or_none(self._repository.get_issue(number).get_comment, int(comment.id))
-            if found is not None:
-                _or_none(found.delete)
+            _or_none(lambda: self._comment(number, comment).delete())
+
+    def _comment(self, number: int, comment: Comment) -> Any:
+        return self._repository.get_issue(number).get_comment(int(comment.id))
 
     def mark(self, commit: CommitSha, state: State, description: str, context: str) -> None:
         with _said("status"):
@@ -119,11 +126,11 @@ class GitHub:
         return PullRequest(pull.number, pull.base.ref, pull.head.ref, fork=head != self._full_name)
 
 
-def _or_none(ask: Callable[..., Any], *arguments: Any) -> Any:
+def _or_none(ask: Callable[[], Any]) -> Any:
     from github import UnknownObjectException
 
     try:
-        return ask(*arguments)
+        return ask()
     except UnknownObjectException:
         return None
 

@@ -287,6 +287,12 @@ class MlflowTracker(Tracker):
             raise
 
     @translated
+    def latest_versions(self, count: int) -> list[ModelVersion]:
+        query, order = f"name = {literal(self._model)}", ["version_number DESC"]
+        found = self._client.search_model_versions(query, max_results=count, order_by=order)
+        return [_version(version) for version in found]
+
+    @translated
     def tag_version(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
             if version.tags.get(key) != value:

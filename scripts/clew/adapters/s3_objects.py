@@ -16,10 +16,19 @@ def etags(odb: Any, oids: set[str]) -> dict[str, str]:
     An ETag is the MD5 of an object that came in one part and without KMS, as DVC's small files do.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
+    return {oid: str(row["ETag"]).strip('"') for oid, row in _rows(odb, oids).items()}
+
+
+def sizes(odb: Any, oids: set[str]) -> dict[str, int]:
+    """Return the bytes of those objects that are there."""
+    return {oid: int(row["size"]) for oid, row in _rows(odb, oids).items()}
+
+
+def _rows(odb: Any, oids: set[str]) -> dict[str, Any]:
     paths = {odb.oid_to_path(oid): oid for oid in oids}
     look = _heads if len(oids) <= FEW else _listings
-    found = ((row["name"], str(row["ETag"]).strip('"')) for row in look(odb.fs.fs, set(paths)))
-    return {paths[name]: etag for name, etag in found if name in paths}
+    found = ((row["name"], row) for row in look(odb.fs.fs, set(paths)))
+    return {paths[name]: row for name, row in found if name in paths}
 
 
 def _heads(fs: Any, paths: set[str]) -> Iterator[Any]:

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clew.cli.options import Options, shared
+from clew.cli.publishing import SUMMARY, Publisher
 from clew.errors import ConfigError
 
 if TYPE_CHECKING:
-    from clew.ci import Response
     from clew.context import Context
     from clew.ports import Reporter
     from clew.project import Project
-    from clew.reconcile import Open, TakenUp
+    from clew.reconcile import TakenUp
     from clew.request import RunRequest
+    from clew.response import Open, Response
     from clew.trigger.model import Trigger
 
 REFUSED, OUTSIDE = 1, 4
-SUMMARY = "GITHUB_STEP_SUMMARY"
 RUNNER, HOSTED = "RUNNER_ENVIRONMENT", "github-hosted"
 
 
@@ -52,9 +52,10 @@ def ci(options: Options, reports: Path | None) -> int:
         return _nothing(options, trigger.why_nothing)
     project = open_project(options)
     if trigger.kind is Kind.SCHEDULE:
-        return _reconcile(options, project, days=7, dry_run=False)
+        return _reconcile(options, project, days=7, dry_run=False, reports=reports)
     with reporter() as progress:
-        return _respond(options, project, trigger, _opener(project, options, progress), reports)
+        publisher = Publisher(project, options, progress, reports)
+        return _respond(options, trigger, _opener(project, options, progress), publisher)
 
 
 @click.command()
@@ -81,7 +82,8 @@ def dispatch(options: Options, ref: str, params: tuple[str, ...], reason: str) -
         inputs=asked,
     )
     with reporter() as progress:
-        return _respond(options, project, trigger, _opener(project, options, progress))
+        publisher = Publisher(project, options, progress)
+        return _respond(options, trigger, _opener(project, options, progress), publisher)
 
 
 @click.command()
@@ -134,22 +136,15 @@ def _nothing(options: Options, why: str) -> int:
     return 0
 
 
-def _respond(
-    options: Options,
-    project: Project,
-    trigger: Trigger,
-    open_at: Open,
-    reports: Path | None = None,
-) -> int:
+def _respond(options: Options, trigger: Trigger, open_at: Open, publisher: Publisher) -> int:
     from clew.ci import respond
 
-    response = respond(project.repository, open_at, trigger)
+    response = respond(publisher.project.repository, open_at, trigger)
     _say(options, _as_json(response), _words(response))
-    if reports is not None:
-        reports.mkdir(parents=True, exist_ok=True)
+    publisher.publish(response, trigger.pull_request)
     if response.error is not None:
         raise response.error
-    return REFUSED if _refused(response) else 0
+    return REFUSED if response.refused else 0
 
 
 def _words(response: Response) -> str:
@@ -179,13 +174,9 @@ def _as_json(response: Response) -> dict[str, Any]:
     }
 
 
-def _refused(response: Response) -> bool:
-    from clew.evaluate import Evaluation
-
-    return any(isinstance(step, Evaluation) and not step.passed for step in response.steps)
-
-
-def _reconcile(options: Options, project: Project, *, days: float, dry_run: bool) -> int:
+def _reconcile(
+    options: Options, project: Project, *, days: float, dry_run: bool, reports: Path | None = None
+) -> int:
     from clew.cli.reporters import reporter
     from clew.reconcile import TakenUp, pending_runs, take_up
     from clew.request import RunRequest
@@ -195,6 +186,10 @@ def _reconcile(options: Options, project: Project, *, days: float, dry_run: bool
         context = open_at(RunRequest(project.repository.commit("HEAD")))
         found = list(pending_runs(context, open_at, time.time(), days))
         rows = [TakenUp(one, "pending") if dry_run else take_up(open_at, one) for one in found]
+        publisher = Publisher(project, options, progress, reports)
+        for row in rows:
+            if row.response is not None:
+                publisher.publish(row.response)
     _say(
         options, [row.as_json() for row in rows], "\n".join(map(_row, rows)) or "nothing is pending"
     )

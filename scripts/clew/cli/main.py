@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from clew import __version__
-from clew.cli import ask, ci, deploy, doctor, jobs, report, steps
+from clew.cli import ask, attribute, ci, deploy, doctor, jobs, report, steps
 from clew.errors import ClewError, Detached
 
 # Imports fill the memory with what lives to the end. Looking for garbage in it at Python's usual
@@ -27,7 +27,7 @@ GROUPS = {
     "The whole flow": ["run", "dispatch"],
     "In CI": ["ci", "reconcile"],
     "Its steps": ["process", "version", "train", "evaluate", "register"],
-    "Questions": ["resolve", "trace", "report", "check", "doctor"],
+    "Questions": ["resolve", "trace", "report", "attribute", "check", "doctor"],
     "Jobs": ["jobs", "wait"],
     "Deployment": ["deploy", "rollback", "undeploy"],
 }
@@ -49,7 +49,7 @@ def clew() -> None:
     """Lead from a model in production back to the exact data, code and parameters."""
 
 
-for module in (steps, ci, ask, report, doctor, jobs, deploy):
+for module in (steps, ci, ask, report, attribute, doctor, jobs, deploy):
     for command in module.COMMANDS:
         clew.add_command(command)
 

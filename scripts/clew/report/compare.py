@@ -3,126 +3,113 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from clew.budget import TRAIN, estimate
+from clew.changes import relevant_changes
 from clew.config.load import load
 from clew.config.model import Direction, Pipeline
 from clew.context import Context
-from clew.errors import ClewError
+from clew.dvcfiles import DEFINITIONS
+from clew.errors import ClewError, OutsideError
 from clew.evaluate import Evaluation
 from clew.evaluate import compare as judge
+from clew.fingerprint import training
 from clew.identity import CommitSha
-from clew.lineage import COST
 from clew.mlflow_runs import finished_training
-from clew.ports import ModelVersion, TrackedRun
+from clew.ports import FileChange
+from clew.preflight import refuse_unsound
 from clew.prices import usd
-from clew.report.data_diff import DataDiff, data_diff, read_state
-from clew.report.significance import Interval, difference
-from clew.resolve import Resolution, resolve
+from clew.process import stale_at
+from clew.report.attribution import attribution, changed_parts
+from clew.report.data_diff import DataDiff, DataState, data_diff, read_state
+from clew.report.facts import (
+    BASE_MODEL,
+    RATES,
+    Change,
+    MetricRow,
+    PastVersion,
+    PointerChange,
+    Report,
+    Side,
+)
+from clew.report.links import Links
+from clew.report.significance import difference
+from clew.request import RunRequest
+from clew.resolve import resolve
 
-DATA, PARAMS, CODE, ENVIRONMENT = "data", "parameters", "code", "environment"
-RATES = ("accuracy", "error_rate")  # shares of n, for which an interval can be given
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two commits: what it means, and the model that came of it."""
-
-    commit: CommitSha
-    resolution: Resolution | None  # None: it can't be resolved, see `missing`
-    run: TrackedRun | None = None  # its finished training
-    version: ModelVersion | None = None
-    missing: str = ""  # why there is no resolution or no training
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        return self.run.metrics if self.run else {}
+VERSIONS = 10  # registered ones, that the metric is shown over
 
 
-@dataclass(frozen=True)
-class MetricRow:
-    name: str
-    base: float | None
-    head: float | None
-    direction: Direction | None  # None: not declared in pipeline.yaml
-    interval: Interval | None  # of the difference
-
-    @property
-    def delta(self) -> float | None:
-        return None if self.base is None or self.head is None else self.head - self.base
-
-
-@dataclass(frozen=True)
-class Change:
-    """A value that differs; None where one side lacks it."""
-
-    name: str
-    base: Any
-    head: Any
-
-
-@dataclass(frozen=True)
-class Report:
-    """All that a reviewer is told."""
-
-    pipeline: str
-    base: Side
-    head: Side
-    base_is: str  # which model the head is compared with, in words
-    metrics: tuple[MetricRow, ...]
-    evaluation: Evaluation | None
-    data: DataDiff | None
-    data_missing: str  # why there is no data diff, though the data differs
-    params: tuple[Change, ...]
-    code: tuple[Change, ...]  # blob ids by path
-    parts: tuple[str, ...]  # which of data, parameters, code, environment differ
-    cost: str = ""  # what the head's training has cost, or would; empty where it costs nothing
-
-    def as_json(self) -> dict[str, Any]:
-        own = {
-            name: value
-            for name, value in vars(self).items()
-            if name not in ("base", "head", "metrics", "evaluation", "data")
-        }
-        rows = [{**asdict(row), "delta": row.delta} for row in self.metrics]
-        return {
-            **own,
-            "base": _side_json(self.base),
-            "head": _side_json(self.head),
-            "metrics": rows,
-            "evaluation": self.evaluation.as_json() if self.evaluation else None,
-            "data": asdict(self.data) if self.data else None,
-            "params": [asdict(change) for change in self.params],
-            "code": [asdict(change) for change in self.code],
-        }
-
-
-def compare(context: Context, base: CommitSha, head: CommitSha) -> Report:
-    """Return the report on a head commit against its base.
+def compare(
+    context: Context, base: CommitSha, head: CommitSha, links: Links | None = None
+) -> Report:
+    """Return the report on a head commit against its base; OutsideError without MLflow.
 
     The base's own model is what the head is compared with; where the base was never trained, the
     model that carries the baseline alias.
     """
-    ours = _side(context, head)
-    theirs, base_is = _baseline(context, _side(context, base))
-    data, data_missing = _data(context, theirs, ours)
-    parts = tuple(_parts(theirs.resolution, ours.resolution))
-    fingerprint = ours.resolution.run_fingerprint if ours.resolution else ""
+    ours = side(context, head)
+    theirs, base_is = baseline(context, side(context, base))
+    rows = tuple(_metrics(context.pipeline, theirs.metrics, ours.metrics))
+    names = [row.name for row in rows if row.direction]
+    evaluation, unjudged = _judged(context, ours)
+    return replace(
+        _without_models(context, theirs, ours),
+        base_is=base_is,
+        untouched=not relevant_changes(context, base, head),
+        metrics=rows,
+        evaluation=evaluation,
+        unjudged=unjudged,
+        attribution=attribution(context, theirs, ours, names),
+        cost=_cost(context, ours),
+        history=tuple(_history(context)),
+        links=links or Links(),
+    )
+
+
+def compare_data(
+    context: Context, base: CommitSha, head: CommitSha, links: Links | None = None
+) -> Report:
+    """Return what can be told without MLflow: whether the head could be run, and its data."""
+    ours, theirs = (_resolved(context, commit) for commit in (head, base))
+    problem = ours.missing or _problem(context, head)
+    found = _without_models(context, theirs, ours)
+    return replace(
+        found, data_only=True, problems=(problem,) if problem else (), links=links or Links()
+    )
+
+
+def _problem(context: Context, head: CommitSha) -> str:
+    """Return why the head can't be run, empty when it can."""
+    try:
+        refuse_unsound(context, RunRequest(head))
+    except OutsideError:
+        raise
+    except ClewError as error:
+        return error.what
+    return ""
+
+
+def _without_models(context: Context, base: Side, head: Side) -> Report:
+    data, data_missing = _data(context, base, head)
+    code, code_missing = _code(context, base.commit, head.commit)
+    environment = [
+        dict(one.resolution.environment) if one.resolution else {} for one in (base, head)
+    ]
     return Report(
         pipeline=context.pipeline.name,
-        base=theirs,
-        head=ours,
-        base_is=base_is,
-        metrics=tuple(_metrics(context.pipeline, theirs.metrics, ours.metrics)),
-        evaluation=judge(context, ours.metrics, fingerprint) if ours.run else None,
+        base=base,
+        head=head,
         data=data,
         data_missing=data_missing,
-        params=tuple(_changes(_params(theirs), _params(ours))),
-        code=tuple(_code(context, theirs.commit, head)),
-        parts=parts,
-        cost=_cost(context, ours),
+        pointers=tuple(_pointers(base, head)),
+        params=tuple(_params(base, head)),
+        code=code,
+        code_missing=code_missing,
+        environment=tuple(_changes(*environment)) if base.resolution and head.resolution else (),
+        parts=changed_parts(base.resolution, head.resolution),
     )
 
 
@@ -130,25 +117,35 @@ def _cost(context: Context, head: Side) -> str:
     if head.run is None:
         bound = estimate(context, TRAIN)
         return str(bound) if bound else ""
-    spent = head.run.tags.get(COST)
-    return usd(float(spent)) if spent else ""
+    return usd(head.cost_usd) if head.cost_usd is not None else ""
 
 
-def _side(context: Context, commit: CommitSha) -> Side:
+def side(context: Context, commit: CommitSha) -> Side:
+    """Return what a commit means and the model that came of it."""
+    found = _resolved(context, commit)
+    if found.resolution is None:
+        return found
+    if stale := stale_at(context, commit):
+        # What dvc.lock names there is older than the commit: its model is another's.
+        return replace(found, missing=f"{', '.join(stale)} did not run for it yet")
+    run = finished_training(context, found.resolution)
+    if run is None:
+        return replace(found, missing="it was not trained")
+    version = context.tracker.version_of(found.resolution.run_fingerprint)
+    return replace(found, run=run, version=version)
+
+
+def _resolved(context: Context, commit: CommitSha) -> Side:
+    executor = context.executor.name
     try:
-        resolution = resolve(
-            context.project,
-            _pipeline_at(context, commit),
-            commit,
-            executor=context.executor.name,
-            overrides={},
-        )
+        pipeline = _pipeline_at(context, commit)
+        found = resolve(context.project, pipeline, commit, executor=executor, overrides={})
+        stages = (*pipeline.data.stages, *pipeline.train.stages)
+        both = replace(pipeline, train=replace(pipeline.train, stages=stages))
+        read = training(context.project, both, commit, executor=executor, overrides={})
     except ClewError as error:
         return Side(commit, None, missing=error.what)
-    run = finished_training(context, resolution)
-    if run is None:
-        return Side(commit, resolution, missing="it was not trained")
-    return Side(commit, resolution, run, context.tracker.version_of(resolution.run_fingerprint))
+    return Side(commit, found, params=read.params)
 
 
 def _pipeline_at(context: Context, commit: CommitSha) -> Pipeline:
@@ -157,19 +154,32 @@ def _pipeline_at(context: Context, commit: CommitSha) -> Pipeline:
     return load(text, path) if text is not None else context.pipeline
 
 
-def _baseline(context: Context, base: Side) -> tuple[Side, str]:
+def baseline(context: Context, base: Side) -> tuple[Side, str]:
     """Return the side that the head is compared with, and what it is in words."""
     if base.run is not None:
-        return base, "the base commit's own model"
+        return base, BASE_MODEL
     alias = context.pipeline.promotion.baseline
     version = context.tracker.version(context.pipeline.mlflow.model, alias)
     commit = version.tags.get("code_git_commit_id") if version else None
     if version is None or commit is None:
-        return base, f"no model: the base {base.missing}, and none carries the alias {alias}"
-    side = _side(context, CommitSha(commit))
+        return base, f"no model: of the base {base.missing}, and none carries the alias {alias}"
+    found = _resolved(context, CommitSha(commit))
     run = context.tracker.run(version.run_id)
-    side = replace(side, run=run, version=version, missing="" if run else "its MLflow run is gone")
-    return side, f"the model with the alias {alias}, because of the base {base.missing}"
+    missing = found.missing if run else "its MLflow run is gone"
+    found = replace(found, run=run, version=version, missing=missing)
+    return found, f"the model with the alias {alias}, because of the base {base.missing}"
+
+
+def _judged(context: Context, head: Side) -> tuple[Evaluation | None, str]:
+    """Return the gates' verdict, or why there can't be one."""
+    if head.run is None or head.resolution is None:
+        return None, ""
+    try:
+        return judge(context, head.metrics, head.resolution.run_fingerprint), ""
+    except OutsideError:
+        raise
+    except ClewError as error:
+        return None, error.what
 
 
 def _metrics(
@@ -192,32 +202,48 @@ def _metrics(
 def _data(context: Context, base: Side, head: Side) -> tuple[DataDiff | None, str]:
     before, after = base.resolution, head.resolution
     if before is None or after is None:
-        side = base if before is None else head
-        return None, f"the data of {side.commit[:12]} can't be told: {side.missing}"
+        one = base if before is None else head
+        return None, f"the commit {one.commit[:12]} can't be resolved: {one.missing}"
     if before.data_fingerprint == after.data_fingerprint:
         return None, ""
     records = context.pipeline.records
+    hashes = {pointer.hash for pointer in after.outputs}
     try:
-        states = [read_state(context, side.outputs, records) for side in (before, after)]
+        old, new = (read_state(context, one.outputs, records) for one in (before, after))
+        return _diff(context, old, new, hashes), ""
     except ClewError as error:
         return None, error.what
-    return data_diff(*states), ""
 
 
-def _parts(base: Resolution | None, head: Resolution | None) -> Iterator[str]:
-    if base is None or head is None:
+def _diff(context: Context, base: DataState, head: DataState, hashes: set[str]) -> DataDiff:
+    def sizes(md5s: set[str]) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for name in hashes:
+            found |= context.store.sizes(name, md5s - found.keys())
+        return found
+
+    return data_diff(base, head, sizes)
+
+
+def _pointers(base: Side, head: Side) -> Iterator[PointerChange]:
+    if base.resolution is None or head.resolution is None:
         return
-    pairs = {
-        DATA: (base.data_fingerprint, head.data_fingerprint),
-        PARAMS: (base.params, head.params),
-        CODE: (base.code_digest, head.code_digest),
-        ENVIRONMENT: (base.environment, head.environment),
-    }
-    yield from (name for name, (before, after) in pairs.items() if before != after)
+    before = {one.path: one for one in base.resolution.outputs}
+    after = {one.path: one for one in head.resolution.outputs}
+    for path in sorted(before.keys() | after.keys()):
+        old, new = before.get(path), after.get(path)
+        if old != new:
+            files = (old.nfiles if old else 0, new.nfiles if new else 0)
+            yield PointerChange(path, files, (old.size if old else 0, new.size if new else 0))
 
 
-def _params(side: Side) -> Mapping[str, Any]:
-    return side.resolution.params if side.resolution else {}
+def _params(base: Side, head: Side) -> Iterator[Change]:
+    """Yield what differs of what data and train stages read; either can change the model."""
+    if base.resolution is None or head.resolution is None:
+        return
+    training_reads = base.resolution.params.keys() | head.resolution.params.keys()
+    for one in _changes(base.params, head.params):
+        yield replace(one, stage="training" if one.name in training_reads else "data")
 
 
 def _changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> Iterator[Change]:
@@ -226,26 +252,19 @@ def _changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> Iterator[Chang
             yield Change(name, base.get(name), head.get(name))
 
 
-def _code(context: Context, base: CommitSha, head: CommitSha) -> Iterator[Change]:
-    """Yield the files of code.paths that differ, with their blob ids."""
-    repository, project = context.project.repository, context.project
-    folders = [project.path(path) for path in context.pipeline.code.paths]
-
-    def blobs(commit: CommitSha) -> dict[str, str]:
-        return {
-            entry.path: entry.id
-            for entry in repository.entries(commit)
-            if any(entry.path == f or entry.path.startswith(f"{f}/") for f in folders)
-        }
-
-    yield from _changes(blobs(base), blobs(head))
+def _code(context: Context, base: CommitSha, head: CommitSha) -> tuple[tuple[FileChange, ...], str]:
+    """Return which files of code.paths, dvc.yaml and code.lock differ, or why that isn't known."""
+    code = context.pipeline.code
+    names = [*code.paths, DEFINITIONS, *([code.lock] if code.lock else [])]
+    paths = [context.project.path(name) for name in names]
+    try:
+        return tuple(context.project.repository.changes(base, head, paths)), ""
+    except ClewError:
+        return (), f"this clone has no commit {base[:12]}"
 
 
-def _side_json(side: Side) -> dict[str, Any]:
-    return {
-        "commit": side.commit,
-        "missing": side.missing,
-        **(side.resolution.as_json() if side.resolution else {}),
-        "run_id": side.run.id if side.run else None,
-        "model": side.version.uri if side.version else None,
-    }
+def _history(context: Context) -> Iterator[PastVersion]:
+    for one in reversed(context.tracker.latest_versions(VERSIONS)):
+        run = context.tracker.run(one.run_id)
+        if run is not None:
+            yield PastVersion(one.version, run.metrics)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clew.config.model import Records
 from clew.context import Context
@@ -20,6 +21,7 @@ FILE = "file_path"
 TOP_FOLDERS = 5
 
 Files = Mapping[str, str]  # path, relative to pipeline.yaml → md5
+Sizes = Callable[[set[str]], Mapping[str, int]]  # md5s → bytes of those that can be told
 
 
 class Record(NamedTuple):
@@ -40,6 +42,16 @@ class ClassChange:
     removed: int
     changed: int
     records: int  # that there are now
+    bytes_new: int | None  # of files whose content the base did not have; None: not all are known
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """How many records a class had and has, in all splits."""
+
+    label: str
+    base: int
+    head: int
 
 
 @dataclass(frozen=True)
@@ -53,8 +65,10 @@ class DataDiff:
     resplit: int
     columns_added: tuple[str, ...]
     columns_removed: tuple[str, ...]
+    labels: tuple[LabelCount, ...]  # all, the largest first
     files: int
     files_new: int  # whose bytes the base did not have
+    bytes_new: int | None  # of these files; None where not all are known
     size: int | None  # bytes of the head
     size_before: int | None
     folders: tuple[tuple[str, int], ...]  # most changed first, with files changed
@@ -70,6 +84,15 @@ class DataDiff:
     @property
     def changed(self) -> int:
         return sum(row.changed for row in self.classes)
+
+    @property
+    def bytes_reused(self) -> int | None:
+        unknown = self.size is None or self.bytes_new is None
+        return None if unknown else (self.size or 0) - (self.bytes_new or 0)
+
+    def as_json(self) -> dict[str, Any]:
+        totals = ("added", "removed", "changed", "bytes_reused")
+        return asdict(self) | {name: getattr(self, name) for name in totals}
 
 
 @dataclass(frozen=True)
@@ -103,7 +126,7 @@ def read_state(context: Context, pointers: Iterable[Pointer], records: Records |
 
 def _record_of(path: str, md5: str) -> Record:
     """Return a file as a record, by the usual layout: …/split/class/file."""
-    folders = PurePosixPath(path).parts[:-1]
+    folders = path.split("/")[:-1]
     split, label = folders[-2:] if len(folders) > 2 else ("", "")
     return Record(split, label, md5)
 
@@ -128,41 +151,88 @@ def parse_manifest(
     return columns, found
 
 
-def data_diff(base: DataState, head: DataState) -> DataDiff:
+def data_diff(base: DataState, head: DataState, sizes: Sizes | None = None) -> DataDiff:
     """Return what head has that base has not, and the other way round."""
-    before, after = base.records, head.records
-    added = Counter(_class(after[one]) for one in after.keys() - before.keys())
-    removed = Counter(_class(before[one]) for one in before.keys() - after.keys())
-    different = [one for one in after.keys() & before.keys() if after[one] != before[one]]
-    changed = Counter(_class(after[one]) for one in different)
-    now = Counter(_class(record) for record in after.values())
-    classes = tuple(
-        ClassChange(*name, added[name], removed[name], changed[name], now[name])
-        for name in sorted(added.keys() | removed.keys() | changed.keys())
-    )
+    old = set(base.files.values())
+    new = [md5 for md5 in head.files.values() if md5 not in old]
+    known = sizes(set(new)) if sizes and new else {}
+    tallies, pairs = _tallies(base.records, head.records, old, known)
+    rows = sorted((name, one) for name, one in tallies.items() if one.differs)
     return DataDiff(
-        classes=classes,
+        classes=tuple(one.row(*name) for name, one in rows),
         unit=head.unit,
-        records=len(after),
-        relabelled=sum(after[one].label != before[one].label for one in different),
-        resplit=sum(after[one].split != before[one].split for one in different),
+        records=len(head.records),
+        relabelled=sum(before.label != after.label for before, after in pairs),
+        resplit=sum(before.split != after.split for before, after in pairs),
         columns_added=tuple(name for name in head.columns if name not in base.columns),
         columns_removed=tuple(name for name in base.columns if name not in head.columns),
+        labels=tuple(_labels(base.records.values(), head.records.values())),
         files=len(head.files),
-        files_new=len(set(head.files.values()) - set(base.files.values())),
+        files_new=len(new),
+        bytes_new=None if set(new) - known.keys() else sum(known[md5] for md5 in new),
         size=head.size,
         size_before=base.size,
         folders=_folders(base.files, head.files),
     )
 
 
-def _class(record: Record) -> tuple[str, str]:
-    return record.split, record.label
+@dataclass
+class _Tally:
+    """Counts of one class in one split."""
+
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    records: int = 0
+    bytes_new: float = 0  # NaN where one is not known
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    def row(self, split: str, label: str) -> ClassChange:
+        size = None if math.isnan(self.bytes_new) else int(self.bytes_new)
+        return ClassChange(split, label, self.added, self.removed, self.changed, self.records, size)
+
+
+def _tallies(
+    before: Mapping[str, Record],
+    after: Mapping[str, Record],
+    old: set[str],
+    sizes: Mapping[str, int],
+) -> tuple[dict[tuple[str, str], _Tally], list[tuple[Record, Record]]]:
+    """Return the counts by split and class, and the records that changed, as they were and are."""
+    tallies: defaultdict[tuple[str, str], _Tally] = defaultdict(_Tally)
+    pairs: list[tuple[Record, Record]] = []
+    for one, record in after.items():
+        tally = tallies[record.split, record.label]
+        tally.records += 1
+        was = before.get(one)
+        if was == record:
+            continue
+        if was is None:
+            tally.added += 1
+        else:
+            tally.changed += 1
+            pairs.append((was, record))
+        if record.content and record.content not in old:
+            tally.bytes_new += sizes.get(record.content, math.nan)
+    for one in before.keys() - after.keys():
+        tallies[before[one].split, before[one].label].removed += 1
+    return tallies, pairs
+
+
+def _labels(base: Iterable[Record], head: Iterable[Record]) -> list[LabelCount]:
+    before = Counter(record.label for record in base)
+    after = Counter(record.label for record in head)
+    names = (before.keys() | after.keys()) - {""}
+    found = [LabelCount(name, before[name], after[name]) for name in names]
+    return sorted(found, key=lambda row: (-row.head, row.label))
 
 
 def _folders(base: Files, head: Files) -> tuple[tuple[str, int], ...]:
     changed = {path for path, md5 in head.items() if base.get(path) != md5} | (
         base.keys() - head.keys()
     )
-    count = Counter(str(PurePosixPath(path).parent) for path in changed)
+    count = Counter(path.rpartition("/")[0] or "." for path in changed)
     return tuple(sorted(count.items(), key=lambda row: (-row[1], row[0]))[:TOP_FOLDERS])

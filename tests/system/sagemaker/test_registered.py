@@ -65,9 +65,9 @@ def test_a_run_makes_one_package_and_two_edges_and_again_the_same(cloud: Cloud) 
     assert trace["verdict"] == "PASS"
     assert package["ModelPackageArn"] in [node["id"] for node in trace["nodes"]]
     planned = cloud.clew("report", "--base", "HEAD~1", "--head", "HEAD~1").stdout
-    assert "training it: at most $" in planned.splitlines()[1]
+    assert "training it: at most &#36;" in planned.splitlines()[1]
     spent = cloud.clew("report", "--base", "HEAD~1").stdout
-    assert spent.splitlines()[1].endswith("; cost under $0.01")
+    assert "; cost under &#36;0.01; trained in " in spent.splitlines()[1]
 
     arn = package["ModelPackageArn"]
     cloud.stand.boto3("sagemaker").update_model_package(

@@ -11,6 +11,7 @@ from clew.adapters.git import GitRepository
 from clew.adapters.git_command import environment
 from clew.errors import ConfigError, OutsideError
 from clew.identity import CommitSha
+from clew.ports import FileChange
 from clew.redaction import without_secrets
 from tests.gitrepo import GitRepo
 from tests.unit.git.conftest import LOCK
@@ -252,3 +253,22 @@ def test_errors_show_no_secrets(repo: GitRepo) -> None:
         repo.repository.on_remote(repo.head)
     assert "127.0.0.1" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+# --- what differs --------------------------------------------------------------------------------
+
+
+def test_changes_tell_files_and_lines_under_these_paths_alone(repo: GitRepo) -> None:
+    base = repo.commit({"src/gone": "1\n2\n", "src/*": "x\n", "other": "x", "src/bin": b"\0a"})
+    head = repo.commit(
+        {"src/gone": None, "src/*": "x\ny\n", "other": "z", "src/n\new": "1\n", "src/bin": b"\0b"}
+    )
+    found = repo.repository.changes(base, head, ["src"])
+    assert sorted(found) == [
+        FileChange("src/*", "changed", 1, 0),
+        FileChange("src/bin", "changed", None, None),
+        FileChange("src/gone", "removed", 0, 2),
+        FileChange("src/n\new", "added", 1, 0),
+    ]
+    assert repo.repository.changes(base, head, ["src/*"]) == [found[0]]
+    assert repo.repository.changes(head, head, ["src"]) == []

@@ -196,3 +196,24 @@ def test_fast_forward_only_from_old(repo: GitRepo) -> None:
     repo.git("checkout", "-q", "--detach", old)
     assert not repo.repository.fast_forward(old, new)
     assert repo.git("rev-parse", "main") == moved
+
+
+# --- combinations --------------------------------------------------------------------------------
+
+
+def test_a_combination_takes_these_paths_from_the_other_commit_and_moves_nothing(
+    repo: GitRepo,
+) -> None:
+    old = repo.commit({"src/gone": "x", "src-like": "1", "kind": "file", "p": "1"})
+    new = repo.commit({"src/gone": None, "src/new": "n", "src-like": "2", "kind": None, "p": "2"})
+    head = repo.commit({"kind/inside": "now a folder"})
+    made = repo.repository.combine(head, old, ["src", "kind", "absent"])
+    names = repo.git("ls-tree", "-r", "--name-only", made).split()
+    assert {"src/gone", "kind"} <= set(names)
+    assert not {"src/new", "kind/inside"} & set(names)
+    assert repo.git("show", f"{made}:src-like") == "2"
+    assert repo.git("show", f"{made}:p") == "2"
+    assert repo.git("rev-parse", f"{made}^") == head
+    assert (repo.head, repo.git("status", "--porcelain")) == (head, "")
+    assert repo.repository.combine(head, old, ["src", "kind", "absent"]) == made
+    assert repo.repository.combine(head, new, ["src"]) == head

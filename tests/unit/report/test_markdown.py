@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -10,53 +11,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from clew.evaluate import Evaluation, GateResult
+from clew.config.model import Direction
+from clew.evaluate import Evaluation
 from clew.identity import CommitSha
-from clew.report.compare import Change, MetricRow, Report, Side
-from clew.report.data_diff import ClassChange, DataDiff
+from clew.report.document import spelt
+from clew.report.facts import MetricRow, Report, Side
+from clew.report.html import html
 from clew.report.markdown import CHARACTERS, NAME_CHARACTERS, code, markdown
-from clew.report.significance import difference
+from clew.report.words import STATUS_CHARACTERS, verdict
+from tests.unit.report.situations import HOSTILE, SITUATIONS, hostile, trained
 
-HOSTILE = [
-    "<img src=x onerror=alert(1)>",
-    "| | |",
-    "@everyone",
-    "](javascript:alert(1))",
-    "`</code><script>",
-    "#1 and https://example.org and www.example.org",
-    "two\n\nlines\r\n| --- |",
-    "&lt;b&gt; **bold** _x_ ~~y~~ <!-- ",
-]
-BASE = Side(CommitSha("a" * 40), None, missing="it was not trained")
-HEAD = Side(CommitSha("b" * 40), None)
-EMPTY = Report("p", BASE, HEAD, "no model", (), None, None, "", (), (), ())
-
-
-def diff(split: str, label: str, classes: int = 1) -> DataDiff:
-    rows = tuple(
-        ClassChange(split, f"{label}{n}" if n else label, 1, 0, 0, 1) for n in range(classes)
-    )
-    folders = ((f"data/{label}", 1),)
-    return DataDiff(rows, "record", classes, 1, 1, (label,), (), 1, 1, 10, 5, folders)
-
-
-def row(name: str, base: float | None = 0.5, head: float | None = 0.6) -> MetricRow:
-    return MetricRow(name, base, head, "higher", None)
+HEAD = SITUATIONS["worse"].head
+BARE = Report("p", Side(CommitSha("a" * 40), None), Side(CommitSha("b" * 40), None))
 
 
 class Page(HTMLParser):
-    """The tags, their attributes, and the text of each code element."""
+    """The tags, their attributes, the text of each code element, and all other text."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
-        self.tags: set[str] = set()
+        self.tags: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
         self.codes: list[str] = []
+        self.text = ""
         self._inside = False
-        self.feed(html)
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
+        self.tags.append(tag)
         self.attributes += attrs
         self._inside = tag == "code"
         if self._inside:
@@ -68,68 +50,91 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._inside:
             self.codes[-1] += data
+        else:
+            self.text += data
 
 
-def page(text: str) -> Page:
+def rendered(text: str) -> Page:
     return Page(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
-
-
-def spelt(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def full(name: str) -> Report:
-    gate = GateResult(name, "min", 0.1, 0.6, passed=True)
-    return replace(
-        EMPTY,
-        metrics=(row(name),),
-        evaluation=Evaluation((gate,), None),
-        data=diff(name, name),
-        params=(Change(name, name, [name]),),
-        code=(Change(name, None, "1"),),
-        parts=("data",),
-        base_is=name,
-    )
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_only_a_name(name: str) -> None:
-    honest, hostile = page(markdown(full("honest"))), page(markdown(full(name)))
-    assert hostile.tags == honest.tags
-    assert hostile.attributes == honest.attributes
-    assert len(hostile.codes) == len(honest.codes)
-    assert hostile.codes.count(spelt(name)) == honest.codes.count("honest")
+    honest = rendered(markdown(hostile("an honest name")))
+    found = rendered(markdown(hostile(name)))
+    assert found.tags == honest.tags
+    assert found.attributes == honest.attributes
+    shown = found.codes.count(spelt(name, NAME_CHARACTERS))
+    assert shown == honest.codes.count("an honest name") > 10
+    assert re.sub(r"\s+", " ", found.text) == re.sub(r"\s+", " ", honest.text)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_only_a_name_in_html_too(name: str) -> None:
+    honest, found = Page(html(hostile("an honest name"))), Page(html(hostile(name)))
+    assert found.tags == honest.tags
+    assert leads_to(found) == leads_to(honest)
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+
+
+def leads_to(page: Page) -> list[tuple[str, str | None]]:
+    return [one for one in page.attributes if one[0] in ("href", "src", "style", "content")]
 
 
 @given(st.text(max_size=NAME_CHARACTERS // 10))
 def test_any_text_as_code_is_shown_as_it_is(text: str) -> None:
-    shown = page(f"| a |\n|---|\n| {code(text)} |")
-    assert shown.tags == {"table", "thead", "tbody", "tr", "th", "td", "code"}
-    assert shown.codes == [spelt(text)]
+    shown = rendered(f"| a |\n|---|\n| {code(text)} |")
+    assert set(shown.tags) == {"table", "thead", "tbody", "tr", "th", "td", "code"}
+    assert shown.codes == [spelt(text, NAME_CHARACTERS)]
 
 
-def test_mentions_and_references_stay_inside_code() -> None:
-    text = markdown(full("@everyone #1"))
-    assert "@" not in text
-    assert "#1" not in text.replace("&#1", "")
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_nothing_outside_code_is_a_mention_a_reference_or_an_address(situation: str) -> None:
+    shown = rendered(markdown(SITUATIONS[situation]))
+    assert not re.search(r"[@#]|www\.|://", shown.text)
 
 
-def test_a_huge_report_is_cut_from_its_end() -> None:
-    names = [f"metric {n} {'x' * 70}" for n in range(2_000)]
-    report = replace(
-        full("m"),
-        metrics=tuple(row(name) for name in names),
-        data=diff("s" * 80, "l" * 80, classes=2_000),
-        params=tuple(Change("p" * 80, "&" * 500, "<" * 500) for _ in range(2_000)),
-        code=tuple(Change("&" * 500, None, "1") for _ in range(2_000)),
-    )
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_links_lead_only_where_the_configuration_says(situation: str) -> None:
+    shown = rendered(markdown(SITUATIONS[situation]))
+    targets = [value or "" for name, value in shown.attributes if name == "href"]
+    trusted = ("https://github.com/acme/shoes/", "https://mlflow.acme.example/#/")
+    console = "https://eu-west-1.console.aws.amazon.com/sagemaker/"
+    assert targets
+    assert all(target.startswith((*trusted, console)) for target in targets)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_every_report_is_found_again_by_its_first_line(situation: str) -> None:
+    assert markdown(SITUATIONS[situation]).splitlines()[0] == "<!-- clew report: shoes -->"
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_verdict_fits_a_commit_status(situation: str) -> None:
+    text = verdict(SITUATIONS[situation])
+    assert 0 < len(text) <= STATUS_CHARACTERS
+    assert text.isprintable()
+    assert SITUATIONS[situation].as_json()["verdict"] == text
+
+
+def test_what_is_least_important_is_left_out_first() -> None:
+    report = SITUATIONS["huge"]
     text = markdown(report)
     assert len(text) <= CHARACTERS
     assert "And 1,980 more." in text
-    short = markdown(report, limit=9_000)
-    assert len(short) <= 9_000
+    assert "### Metrics" in text
+    assert "<summary>Lineage</summary>" in text
+    assert "<code>clew report --format html</code>" in text.splitlines()[-1]
+    short = markdown(report, limit=2_500)
+    assert len(short) <= 2_500
     assert "### Metrics" in short
-    assert "Left out for its length" in short
+    assert re.search(r"Left out for their length: Data, .*Plots.*\. All of it is in", short)
+    assert "metric 1999" in html(report)
+
+
+@given(st.integers(min_value=2_000, max_value=CHARACTERS))
+def test_no_limit_is_passed(limit: int) -> None:
+    assert len(markdown(SITUATIONS["better"], limit=limit)) <= limit
 
 
 @pytest.mark.parametrize(
@@ -143,50 +148,28 @@ def test_a_huge_report_is_cut_from_its_end() -> None:
     ],
 )
 def test_the_first_line_says_what_came_of_it(
-    base: float | None, head: float, direction: str, words: str
+    base: float | None, head: float, direction: Direction, words: str
 ) -> None:
-    metric = MetricRow("m", base, head, "lower" if direction == "lower" else "higher", None)
-    report = replace(EMPTY, metrics=(metric,), evaluation=Evaluation((), None))
-    assert markdown(report).splitlines()[1] == f"## clew: gates passed; {words}"
+    metric = MetricRow("m", base, head, direction)
+    report = replace(BARE, head=HEAD, metrics=(metric,), evaluation=Evaluation((), None))
+    assert verdict(report) == f"gates passed; {words}; trained in 25 min 12 s"
 
 
-def test_the_cost_is_in_the_first_line() -> None:
-    trained = replace(EMPTY, evaluation=Evaluation((), None), cost="$0.23")
-    assert markdown(trained).splitlines()[1].endswith("; cost $0.23")
-    planned = replace(EMPTY, cost="at most $1.20 (1 x ml.m5.large)")
-    said = f"no model of {'b' * 12} to judge; training it: {planned.cost}"
-    assert markdown(planned).splitlines()[1] == f"## clew: {said}"
+def test_cost_and_time_are_in_the_first_line() -> None:
+    assert verdict(trained({"accuracy": 0.8})).endswith("; cost $0.23; trained in 25 min 12 s")
+    planned = replace(BARE, cost="at most $1.20 (1 x ml.m5.large)")
+    assert verdict(planned) == f"no model of {'b' * 12} to judge; training it: {planned.cost}"
 
 
 def test_a_refused_gate_is_marked() -> None:
-    gate = GateResult("m", "max_regression", 0.1, 0.6, passed=False, baseline=0.9)
-    report = replace(EMPTY, metrics=(row("m"),), evaluation=Evaluation((gate,), "models:/m/1"))
-    text = markdown(report)
-    assert "## clew: gates refused" in text
-    assert "❌ max regression 0.1" in text
+    text = markdown(SITUATIONS["refused"])
+    assert "## ❌ clew: 1 of 2 gates refused; worse than the base" in text
+    assert "❌ max regression 0.02" in text
+    assert "**worse**" in text
 
 
-@pytest.mark.parametrize(
-    ("base", "head", "expected"),
-    [
-        # Newcombe 1998, table II: method 10 for 56/70 - 48/80 and 9/10 - 3/10
-        ((48 / 80, 80.0), (56 / 70, 70.0), (0.0524, 0.3339)),
-        ((3 / 10, 10.0), (9 / 10, 10.0), (0.1705, 0.8090)),
-    ],
-)
-def test_the_interval_is_the_published_one(
-    base: tuple[float, float], head: tuple[float, float], expected: tuple[float, float]
-) -> None:
-    found = difference(*base, *head)
-    assert found is not None
-    assert (found.low, found.high) == pytest.approx(expected, abs=5e-5)
-    assert found.significant
-
-
-@pytest.mark.parametrize(
-    "values", [(0.5, None, 0.6, 10.0), (0.5, 10.0, 0.6, 0.0), (1.5, 10.0, 0.6, 10.0)]
-)
-def test_no_interval_without_shares_of_known_n(
-    values: tuple[float, float | None, float, float | None],
-) -> None:
-    assert difference(*values) is None
+def test_words_of_our_own_can_do_nothing_either() -> None:
+    report = replace(trained({"accuracy": 0.8}), cost="@all #1 www.x.org https://x.org")
+    shown = rendered(markdown(report))
+    assert not re.search(r"[@#]|www\.|://", shown.text)
+    assert "a" not in rendered(markdown(replace(BARE, cost=report.cost))).tags
