@@ -36,7 +36,7 @@ browser: tests/browser/node_modules/.package-lock.json
 tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
 	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
 
-# What holds clew's requests against GitHub's own OpenAPI description; its tests are skipped without.
+# What holds requests to GitHub against its own OpenAPI description; without it they are skipped.
 prism: tests/forge/node_modules/.package-lock.json
 
 tests/forge/node_modules/.package-lock.json: tests/forge/package-lock.json

@@ -161,7 +161,8 @@ class Upstream(Server):
         return Answer(body=found) if found else _missing()
 
     def _update_comment(self, request: Request, number: str) -> Answer:
-        self.comments[int(number)]["body"] = request.json["body"]
+        if int(number) in self.comments:
+            self.comments[int(number)]["body"] = request.json["body"]
         return self._get_comment(request, number)
 
     def _delete_comment(self, request: Request, number: str) -> Answer:
