@@ -45,7 +45,7 @@ class Server:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self._failures: list[Answer] = []
+        self._failures: dict[int, Answer] = {}  # by the number of the request
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -56,7 +56,12 @@ class Server:
 
     def fail(self, *answers: Answer) -> None:
         """Answer the next requests so, each once, whatever they ask."""
-        self._failures += answers
+        for number, answer in enumerate(answers, start=len(self.requests) + 1):
+            self._failures[number] = answer
+
+    def fail_at(self, number: int, answer: Answer) -> None:
+        """Answer one request so; the first is 1."""
+        self._failures[number] = answer
 
     def answer(self, request: Request) -> Answer:
         raise NotImplementedError
@@ -64,7 +69,7 @@ class Server:
     def handle(self, request: Request) -> Answer:
         with self._lock:
             self.requests.append(request)
-            return self._failures.pop(0) if self._failures else self.answer(request)
+            return self._failures.get(len(self.requests)) or self.answer(request)
 
     def __enter__(self) -> Self:
         self._thread.start()
