@@ -45,7 +45,7 @@ class GitLabStub(Server):
         self.statuses: list[dict[str, Any]] = []
         self.refused: list[str] = []  # what no client of GitLab's may send
         self.may_write = True
-        self.before_write: Callable[[], None] | None = None
+        self.before_write: Callable[[], object] | None = None
         self._ids = count(1)
         self._routes = self._described()
 

@@ -45,7 +45,7 @@ def prism(_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iter
     (port,) = free_ports(1)
     folder = tmp_path_factory.mktemp("prism")
     log = folder / "prism.log"
-    command = [str(NODE), PRISM, "proxy", "--errors", "--port", str(port), DESCRIPTION]
+    command = [str(NODE), str(PRISM), "proxy", "--errors", "--port", str(port), str(DESCRIPTION)]
     with log.open("wb") as output:
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
         child = Child(

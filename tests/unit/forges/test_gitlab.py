@@ -97,7 +97,7 @@ def test_of_reports_made_at_once_the_oldest_stays(forge: GitLab, server: GitLabS
 
 
 def test_two_at_once_end_with_one(forge: GitLab, server: GitLabStub) -> None:
-    server.before_write = lambda: server.add(7, f"{MARK}\nof the other run") and None
+    server.before_write = lambda: server.add(7, f"{MARK}\nof the other run")
 
     assert put(forge, "ours") == []
 
