@@ -13,7 +13,7 @@ HOST = r"(?P<host>[\w.-]+)"
 PATH = r"/?(?P<path>[\w./-]+?)(?:\.git)?/?"
 NAME = r"(?P<name>[\w.-]+)"
 REGION = r"(?P<region>[a-z]{2}(?:-[a-z]+)+-\d+)"
-USER = r"(?:[^/@\s\\?#]*@)?"
+USER = r"(?:[\w.~%!$&'()*+,;=:-]*@)?"  # RFC 3986, section 3.2.1
 # https://HOST/PATH.git, ssh://git@HOST/PATH.git
 URL = re.compile(rf"(?i:https?|ssh)://{USER}{HOST}(?::\d+)?/{PATH}", re.ASCII)
 # git@HOST:PATH.git
