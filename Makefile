@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 IMAGE ?= clew-jobs
 
-.PHONY: setup demo rehearse test test-aws browser lint wheel bench stand job-requirements image clean
+.PHONY: setup demo rehearse test test-aws browser prism lint wheel bench stand job-requirements image clean
 
 setup: .venv/ready
 
@@ -35,6 +35,12 @@ browser: tests/browser/node_modules/.package-lock.json
 
 tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
 	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund
+
+# What holds requests to GitHub against its own OpenAPI description; without it they are skipped.
+prism: tests/forge/node_modules/.package-lock.json
+
+tests/forge/node_modules/.package-lock.json: tests/forge/package-lock.json
+	npm ci --prefix tests/forge --ignore-scripts --no-audit --no-fund
 
 lint: setup
 	$(BIN)/ruff check .
@@ -83,4 +89,4 @@ image:
 	docker build --tag $(IMAGE) --file image/Dockerfile .
 
 clean:
-	rm -rf .venv .demo .rehearsal build dist
+	rm -rf .venv .demo .rehearsal build dist tests/forge/node_modules

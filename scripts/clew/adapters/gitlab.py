@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,9 @@ PATIENCE = 60  # seconds that a rate limit may ask us to wait
 RETRIES = 4
 STATES = {State.FAILURE: "failed", State.ERROR: "failed"}  # GitLab's other words
 GONE = 404
+SAME_STATE = "Cannot transition status"  # it waits already
+SHOWN = 200  # characters of what GitLab says
+ONCE: dict[str, Any] = {"obey_rate_limit": False}  # urllib3 has waited, as long as it may
 
 
 class GitLab:
@@ -39,6 +42,7 @@ class GitLab:
         from urllib3 import Retry
 
         session = requests.Session()
+        session.max_redirects = 0  # the header with the token would go along, wherever it leads
         retry = Retry(
             total=retries,
             backoff_factor=1,
@@ -51,7 +55,12 @@ class GitLab:
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))
         self._client = gitlab.Gitlab(
-            server, private_token=token, timeout=TIMEOUT, session=session, per_page=100
+            server,
+            private_token=token,
+            timeout=TIMEOUT,
+            session=session,
+            per_page=100,
+            keep_base_url=True,  # the next page is where the first was
         )
         self._project = self._client.projects.get(project, lazy=True)
         self._user: int | None = None
@@ -59,18 +68,20 @@ class GitLab:
     def pull_requests(self, branch: str) -> list[PullRequest]:
         with _said():
             found = self._project.mergerequests.list(
-                state="opened", source_branch=branch, iterator=True
+                state="opened", source_branch=branch, iterator=True, **ONCE
             )
             return [one for merge in found if (one := _read(merge)).fork is False]
 
     def pull_request(self, number: int) -> PullRequest | None:
-        with _said(missing_is_none=True):
-            return _read(self._project.mergerequests.get(number))
+        with _said(fine=_is_missing):
+            return _read(self._project.mergerequests.get(number, **ONCE))
         return None
 
     def comments(self, number: int) -> list[Comment]:
         with _said():
-            found = self._notes(number).list(order_by="created_at", sort="asc", iterator=True)
+            found = self._notes(number).list(
+                order_by="created_at", sort="asc", iterator=True, **ONCE
+            )
             return [
                 Comment(str(note.id), note.body)
                 for note in found
@@ -79,24 +90,25 @@ class GitLab:
 
     def comment(self, number: int, body: str) -> None:
         with _said():
-            self._notes(number).create({"body": body})
+            self._notes(number).create({"body": body}, **ONCE)
 
     def edit(self, number: int, comment: Comment, body: str) -> None:
         with _said(gone=f"the note {comment.id} was deleted"):
-            self._notes(number).update(int(comment.id), {"body": body})
+            self._notes(number).update(int(comment.id), {"body": body}, **ONCE)
 
     def delete(self, number: int, comment: Comment) -> None:
-        with _said(missing_is_none=True):
-            self._notes(number).delete(int(comment.id))
+        with _said(fine=_is_missing):
+            self._notes(number).delete(int(comment.id), **ONCE)
 
     def mark(self, commit: CommitSha, state: State, description: str, context: str) -> None:
-        with _said():
+        with _said(fine=_is_same_state):
             self._project.commits.get(commit, lazy=True).statuses.create(
                 {
                     "state": STATES.get(state, state.value),
                     "name": context,
                     "description": description[:255],
-                }
+                },
+                **ONCE,
             )
 
     def _notes(self, number: int) -> Any:
@@ -104,8 +116,8 @@ class GitLab:
 
     def _me(self) -> int:
         if self._user is None:
-            self._client.auth()
-            self._user = int(self._client.user.id) if self._client.user else 0
+            found: Any = self._client.http_get("/user", **ONCE)
+            self._user = int(found["id"])
         return self._user
 
 
@@ -114,8 +126,20 @@ def _read(merge: Any) -> PullRequest:
     return PullRequest(merge.iid, merge.target_branch, merge.source_branch, fork=fork)
 
 
+def _is_missing(error: Any) -> bool:
+    return bool(error.response_code == GONE)
+
+
+def _is_same_state(error: Any) -> bool:
+    return SAME_STATE in str(error.error_message)
+
+
+def _never(_error: Any) -> bool:
+    return False
+
+
 @contextmanager
-def _said(*, missing_is_none: bool = False, gone: str = "") -> Iterator[None]:
+def _said(*, fine: Callable[[Any], bool] = _never, gone: str = "") -> Iterator[None]:
     """Turn what python-gitlab raises into what to do about it."""
     from gitlab.exceptions import GitlabError
     from requests import RequestException
@@ -123,11 +147,11 @@ def _said(*, missing_is_none: bool = False, gone: str = "") -> Iterator[None]:
     try:
         yield
     except GitlabError as error:
-        if error.response_code == GONE and missing_is_none:
+        if fine(error):
             return
-        if error.response_code == GONE and gone:
+        if gone and _is_missing(error):
             raise CommentGone(gone) from error
-        said = without_secrets(str(error.error_message))
+        said = " ".join(without_secrets(str(error.error_message)).split())[:SHOWN]
         if error.response_code in (401, 403, GONE):
             raise OutsideError(
                 f"GitLab refuses ({error.response_code}): {said}",

@@ -1,0 +1,153 @@
+"""Every request to GitHub, and every answer clew reads, fits GitHub's own OpenAPI description."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from clew.adapters.github import GitHub
+from clew.errors import OutsideError
+from clew.forge import Comment, CommentGone, State, marker, show
+from clew.identity import CommitSha
+from clew.trigger.model import PullRequest
+from tests.forge.prism_upstream import DESCRIPTION, Upstream
+from tests.stand.processes import Child, free_ports, wait_until
+
+FORGE = DESCRIPTION.parents[1]
+PRISM = FORGE / "node_modules" / "@stoplight" / "prism-cli" / "dist" / "index.js"
+NODE = shutil.which("node")
+COMMIT = CommitSha("0123456789abcdef0123456789abcdef01234567")
+MARK = marker("digits")
+
+pytestmark = [
+    pytest.mark.skipif(not NODE, reason="there is no node"),
+    pytest.mark.skipif(not PRISM.exists(), reason="there is no Prism: make prism"),
+    pytest.mark.skipif(not importlib.util.find_spec("github"), reason="there is no PyGithub"),
+]
+
+
+@pytest.fixture(scope="module")
+def _upstream() -> Iterator[Upstream]:
+    with Upstream() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def prism(_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Prism between clew and the forge; with --errors it refuses whatever does not fit."""
+    (port,) = free_ports(1)
+    folder = tmp_path_factory.mktemp("prism")
+    log = folder / "prism.log"
+    command = [str(NODE), str(PRISM), "proxy", "--errors", "--port", str(port), str(DESCRIPTION)]
+    with log.open("wb") as output:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+        child = Child(
+            [*command, _upstream.url], environment=environment, folder=folder, output=output
+        )
+        try:
+            wait_until(lambda: b"is listening" in log.read_bytes(), child, log, 60)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            child.stop(2)
+
+
+@pytest.fixture
+def upstream(_upstream: Upstream, prism: str) -> Upstream:
+    """GitHub as new; what it answers leads through Prism again."""
+    _upstream.forget()
+    _upstream.root = prism
+    return _upstream
+
+
+@pytest.fixture
+def forge(upstream: Upstream) -> GitHub:
+    return GitHub("owner/project", "secret", upstream.root, retries=0)
+
+
+def bodies(upstream: Upstream) -> list[str]:
+    return [comment["body"] for comment in upstream.comments.values()]
+
+
+def test_a_report_is_made_and_then_updated(forge: GitHub, upstream: Upstream) -> None:
+    for text in ("first", "second"):
+        assert list(show(forge, [7], "digits", f"{MARK}\n{text}")) == []
+        assert bodies(upstream) == [f"{MARK}\n{text}"]
+
+
+def test_a_report_is_found_behind_two_pages_of_others(forge: GitHub, upstream: Upstream) -> None:
+    for number in range(230):
+        upstream.say(f"comment {number}", login="somebody")
+    upstream.say(f"{MARK}\nbefore")
+
+    assert list(show(forge, [7], "digits", f"{MARK}\nafter")) == []
+
+    assert [body for body in bodies(upstream) if body.startswith(MARK)] == [f"{MARK}\nafter"]
+    pages = [request.query.get("page", "1") for request in upstream.requests if request.query]
+    assert pages == ["1", "2", "3"]
+
+
+def test_of_reports_made_at_once_one_stays(forge: GitHub, upstream: Upstream) -> None:
+    for text in ("one", "two", "three"):
+        upstream.say(f"{MARK}\n{text}")
+    upstream.say(f"{MARK}\nsomebody else's", login="somebody")
+
+    assert list(show(forge, [7], "digits", f"{MARK}\nnew")) == []
+
+    assert bodies(upstream) == [f"{MARK}\nnew", f"{MARK}\nsomebody else's"]
+
+
+def test_what_is_gone_is_left_alone(forge: GitHub, upstream: Upstream) -> None:
+    gone = Comment("12345", "")
+
+    forge.delete(7, gone)
+    with pytest.raises(CommentGone):
+        forge.edit(7, gone, "text")
+
+    assert bodies(upstream) == []
+
+
+def test_pull_requests_are_found(forge: GitHub) -> None:
+    found = PullRequest(7, "main", "feature", fork=False)
+
+    assert forge.pull_requests("feature") == [found]
+    assert forge.pull_requests("other") == []
+    assert forge.pull_request(7) == found
+    assert forge.pull_request(8) is None
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_commit_is_marked(forge: GitHub, upstream: Upstream, state: State) -> None:
+    forge.mark(COMMIT, state, "gates passed " * 20, "clew/digits")
+
+    (status,) = upstream.statuses
+    assert (status["sha"], status["state"]) == (COMMIT, state.value)
+    assert status["context"] == "clew/digits"
+    assert len(status["description"]) == 140
+
+
+def test_an_answer_that_does_not_fit_is_noticed(forge: GitHub, upstream: Upstream) -> None:
+    upstream.say("hello")
+    del upstream.comments[max(upstream.comments)]["created_at"]
+
+    with pytest.raises(OutsideError):
+        forge.comments(7)
+
+
+def test_a_request_that_does_not_fit_is_noticed(upstream: Upstream) -> None:
+    request = urllib.request.Request(
+        f"{upstream.root}/repos/owner/project/statuses/{COMMIT}",
+        data=json.dumps({"state": "splendid"}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+
+    with pytest.raises(urllib.error.HTTPError, match="422"):
+        urllib.request.urlopen(request)
+
+    assert upstream.statuses == []
