@@ -16,8 +16,8 @@ from clew.dvcfiles import DEFINITIONS, LOCK, Stage, definitions
 from clew.dvcyaml import load
 from clew.errors import ConfigError
 from clew.identity import CommitSha
-from clew.ports import HistoryEntry
 from clew.project import Project
+from clew.repository import HistoryEntry
 
 SEARCHED = 1_000  # commits back from the one that is asked for
 

@@ -23,8 +23,8 @@ from clew.identity import (
     data_fingerprint,
     data_version,
 )
-from clew.ports import HistoryEntry
 from clew.project import Project
+from clew.repository import HistoryEntry
 
 FIRST_CHUNK, LARGEST_CHUNK = 256, 4096  # commits
 

@@ -12,7 +12,7 @@ from clew.adapters.git_command import Git
 from clew.conflicts import Unmerged
 from clew.errors import ConfigError
 from clew.identity import CommitSha
-from clew.ports import CommitFacts, FileChange, HistoryEntry, TreeEntry
+from clew.repository import CommitFacts, FileChange, HistoryEntry, TreeEntry
 
 OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 ID_ONLY = "--batch-check=%(objectname)"

@@ -18,7 +18,6 @@ from clew.evaluate import compare as judge
 from clew.fingerprint import training
 from clew.identity import CommitSha
 from clew.mlflow_runs import finished_training
-from clew.ports import FileChange
 from clew.preflight import refuse_unsound
 from clew.prices import usd
 from clew.process import stale_at
@@ -35,6 +34,7 @@ from clew.report.facts import (
 )
 from clew.report.links import Links
 from clew.report.significance import difference
+from clew.repository import FileChange
 from clew.request import RunRequest
 from clew.resolve import resolve
 

@@ -10,10 +10,11 @@ from clew.config.model import Direction
 from clew.evaluate import Evaluation
 from clew.identity import CommitSha
 from clew.lineage import COST, SECONDS
-from clew.ports import FileChange, ModelVersion, TrackedRun
+from clew.ports import ModelVersion, TrackedRun
 from clew.report.data_diff import DataDiff
 from clew.report.links import Links
 from clew.report.significance import Interval
+from clew.repository import FileChange
 from clew.resolve import Resolution
 
 DATA, PARAMS, CODE, ENVIRONMENT = PARTS = ("data", "parameters", "code", "environment")

@@ -19,7 +19,7 @@ from clew.identity import (
     RunId,
     data_version,
 )
-from clew.ports import FileChange, ModelVersion, TrackedRun
+from clew.ports import ModelVersion, TrackedRun
 from clew.report.data_diff import ClassChange, DataDiff, LabelCount
 from clew.report.facts import (
     Attribution,
@@ -33,6 +33,7 @@ from clew.report.facts import (
 from clew.report.links import Links
 from clew.report.markdown import markdown
 from clew.report.significance import difference
+from clew.repository import FileChange
 from clew.resolve import Resolution
 
 GOLDEN = Path(__file__).parent / "golden"
