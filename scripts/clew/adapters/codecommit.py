@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from clew.adapters.aws import Aws, translated
+from clew.errors import OutsideError
 from clew.forge import Comment, CommentGone, State
 from clew.identity import CommitSha
 from clew.trigger.model import PullRequest
@@ -24,11 +25,13 @@ class CodeCommit:
     characters = 10_240
 
     def __init__(self, repository: str, region: str) -> None:
-        aws = Aws(region)
-        self._client = aws.client("codecommit")
-        self._identity = aws.client("sts")
+        self._aws = Aws(region)
         self._repository = repository
         self._arn = ""
+
+    @property
+    def _client(self) -> Any:
+        return self._aws.client("codecommit")
 
     @translated
     def pull_requests(self, branch: str) -> list[PullRequest]:
@@ -37,7 +40,7 @@ class CodeCommit:
         )
         numbers = [int(number) for page in pages for number in page["pullRequestIds"]]
         found = [self._read(number) for number in numbers]
-        return [one for one in found if one.head_branch == branch]
+        return [one for one in found if one and one.head_branch == branch]
 
     @translated
     def pull_request(self, number: int) -> PullRequest | None:
@@ -64,6 +67,8 @@ class CodeCommit:
     @translated
     def comment(self, number: int, body: str) -> None:
         target = self._target(number)
+        if target is None:
+            raise OutsideError(f"the pull request {number} is one of another repository")
         self._client.post_comment_for_pull_request(
             pullRequestId=str(number),
             repositoryName=self._repository,
@@ -80,6 +85,10 @@ class CodeCommit:
             self._client.update_comment(commentId=comment.id, content=body)
         except (gone.CommentDeletedException, gone.CommentDoesNotExistException):
             raise CommentGone(f"the comment {comment.id} was deleted") from None
+        except gone.CommentNotCreatedByCallerException:
+            # Our role in an earlier session wrote it; what may not be edited may be deleted.
+            self._client.delete_comment_content(commentId=comment.id)
+            raise CommentGone(f"the comment {comment.id} had to be deleted") from None
 
     @translated
     def delete(self, number: int, comment: Comment) -> None:  # noqa: ARG002
@@ -92,18 +101,26 @@ class CodeCommit:
     def mark(self, commit: CommitSha, state: State, description: str, context: str) -> None:
         """Do nothing: the verdict is in the comment alone."""
 
-    def _read(self, number: int) -> PullRequest:
+    def _read(self, number: int) -> PullRequest | None:
         target = self._target(number)
+        if target is None:
+            return None
         base, head = target["destinationReference"], target["sourceReference"]
         return PullRequest(number, base.removeprefix(HEADS), head.removeprefix(HEADS), fork=False)
 
     def _target(self, number: int) -> Any:
+        """Return where a pull request leads; None when that is another repository.
+
+        Numbers count through all repositories of a region.
+        """
         found = self._client.get_pull_request(pullRequestId=str(number))["pullRequest"]
-        return found["pullRequestTargets"][0]
+        targets = found["pullRequestTargets"]
+        ours = (one for one in targets if one["repositoryName"] == self._repository)
+        return next(ours, None)
 
     def _me(self) -> str:
         if not self._arn:
-            self._arn = _account(self._identity.get_caller_identity()["Arn"])
+            self._arn = _account(self._aws.client("sts").get_caller_identity()["Arn"])
         return self._arn
 
 
