@@ -91,7 +91,7 @@ class DvcStore(DataStore):
             odb = self._odb("md5")
             odb.fs.info(odb.path)
         except Exception as error:
-            if isinstance(error, FileNotFoundError) and _is_absent(error):
+            if isinstance(error, FileNotFoundError) and is_absent(error):
                 return  # the first push makes it
             raise _unreachable(self.remote().shown_url, error) from error
 
@@ -253,7 +253,7 @@ class DvcStore(DataStore):
         return Repo(str(self._folder), config={"core": {"site_cache_dir": self._site.name}})
 
 
-def _is_absent(error: FileNotFoundError) -> bool:
+def is_absent(error: FileNotFoundError) -> bool:
     """Tell what is not there from a server that did not answer: fsspec raises the same for both."""
     return not isinstance(error.__cause__, OSError)
 
@@ -331,7 +331,7 @@ def _object_problem(odb: Any, oid: str, size: int | None = None) -> str | None:
         expected = 1 if size is None or oid.endswith(".dir") else size
         return "truncated" if odb.fs.size(path) < expected else "corrupt"
     except FileNotFoundError as error:
-        if not _is_absent(error):
+        if not is_absent(error):
             raise _unreachable(odb.path, error.__cause__ or error) from error
         return "missing"
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -87,7 +88,7 @@ def made_report(options: Options, base: str | None, head: str, *, data_only: boo
 def rendered(found: Report, form: str) -> str:
     """Return the report in one of FORMATS."""
     if form == "json":
-        return json.dumps(found.as_json(), indent=2)
+        return json.dumps(_finite(found.as_json()), indent=2, allow_nan=False)
     if form == "html":
         from clew.report.html import html
 
@@ -95,6 +96,15 @@ def rendered(found: Report, form: str) -> str:
     from clew.report.markdown import markdown
 
     return markdown(found)
+
+
+def _finite(value: Any) -> Any:
+    """Return a document without NaN and infinity, which JSON has no words for: null."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def exit_code(found: Report) -> int:
