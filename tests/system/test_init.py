@@ -34,7 +34,9 @@ def test_the_walk_of_the_documentation(tmp_path: Path) -> None:
     assert walked.returncode == 0, walked.stdout + walked.stderr
     assert "PASS" in walked.stdout, "of clew trace"
     numbers = Small(tmp_path / "numbers", variables={"HOME": str(tmp_path / "home")})
-    models = [numbers.clew("trace", f"models:/numbers/{n}", cwd=tmp_path / "numbers") for n in (1, 2)]
+    models = [
+        numbers.clew("trace", f"models:/numbers/{n}", cwd=tmp_path / "numbers") for n in (1, 2)
+    ]
     assert [model.returncode for model in models] == [0, 0], models
     assert "mae" in walked.stdout.rpartition("clew-report")[2] or "mae" in walked.stdout
     tags = numbers.git("tag", "--list", "data/numbers/*", cwd=tmp_path / "numbers.git")
