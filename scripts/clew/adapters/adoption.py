@@ -74,6 +74,13 @@ def has_commit(top: Path) -> bool:
     return Git(top).attempt("rev-parse", "--verify", "--quiet", "HEAD").returncode == 0
 
 
+def files_below(folder: Path, name: str) -> list[str]:
+    """Return the files of a name below a folder, relative to it, that Git does not ignore."""
+    listing = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    paths = sorted({os.fsdecode(row) for row in Git(folder).run(*listing).split(b"\0")})
+    return [path for path in paths if path.endswith(f"/{name}") and (folder / path).is_file()]
+
+
 def default_branch(top: Path) -> str | None:
     """Return the remote's default branch: as this clone knows it, or else as the remote says."""
     git = Git(top)

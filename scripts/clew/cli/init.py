@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,8 +48,8 @@ def init(
     _validate(place, planned)
     if check or dry_run:
         return _show(options, planned, written=[], strict=check)
-    if not options.json:
-        _print(planned)
+    if not (options.json and yes):
+        _print(planned, err=options.json)
     wanted = _wanted(planned.files, yes=yes, force=force)
     from clew.init.differences import write
 
@@ -89,16 +90,15 @@ def _place(options: Options) -> Place:
 
 
 def _require_stages(folder: Path, top: Path) -> None:
+    from clew.adapters import adoption
+
     if (folder / "dvc.yaml").is_file():
         return
-    below = sorted(p.parent for p in folder.glob("*/**/dvc.yaml") if ".dvc" not in p.parts)
-    if below:
-        where = (
-            below[0].relative_to(Path.cwd()) if below[0].is_relative_to(Path.cwd()) else below[0]
-        )
+    if below := adoption.files_below(folder, "dvc.yaml"):
+        where = Path(os.path.relpath(folder)) / Path(below[0]).parent / "pipeline.yaml"
         raise ConfigError(
             f"there is no dvc.yaml in {folder}",
-            fix=f"There is one below: clew init --pipeline {where}/pipeline.yaml",
+            fix=f"There is one below: clew init --pipeline {shlex.quote(where.as_posix())}",
         )
     if not any((one / ".dvc").is_dir() for one in (folder, *folder.parents) if _in(one, top)):
         raise ConfigError(f"{folder} is not in a DVC repository", fix="Run `dvc init`, commit it.")
@@ -185,12 +185,12 @@ def _show(options: Options, planned: Plan, *, written: Sequence[Difference], str
     return DIFFERS if strict and left else 0
 
 
-def _print(planned: Plan) -> None:
+def _print(planned: Plan, *, err: bool = False) -> None:
     for one in planned.files:
-        click.echo(f"{one.state.value:<8} {one.path}")
+        click.echo(f"{one.state.value:<8} {one.path}", err=err)
     for one in planned.files:
         if one.diff:
-            click.echo(f"\n{one.diff}", nl=False)
+            click.echo(f"\n{one.diff}", nl=False, err=err)
 
 
 def _said(planned: Plan, written: Sequence[Difference], left: Sequence[Difference]) -> None:
@@ -201,5 +201,5 @@ def _said(planned: Plan, written: Sequence[Difference], left: Sequence[Differenc
     for note in planned.notes:
         click.echo(f"note: {note}")
     if written:
-        paths = " ".join(f"'{one.path}'" for one in written)
+        paths = " ".join(shlex.quote(one.path) for one in written)
         click.echo(f"Next: git add {paths}; git commit; git push; clew check")

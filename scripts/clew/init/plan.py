@@ -167,15 +167,10 @@ def _forge(place: Place, ask: Questions) -> str:
     for forge, part in HOSTS.items():
         if part in host:
             return forge
-    there = [
-        forge
-        for forge in HOSTS
-        if any(read(place.top, path) for path in FORGES[forge].values() if "{" not in path)
-    ]
+    there = [forge for forge in HOSTS if _written_source(place, forge)]
     if len(there) == 1:
         return there[0]
-    default = "all" if there else "github"
-    return ask.choice("Where are pushes run", list(FORGES), default)
+    return ask.choice("Where are pushes run", list(FORGES), "all" if there else "github")
 
 
 def _source(
