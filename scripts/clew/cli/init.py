@@ -41,20 +41,20 @@ def init(
     Writes pipeline.yaml, the workflows of your forge and `verify = true` for the DVC remote. What
     is there already is replaced only once its diff was shown.
     """
+    from clew.init.differences import write
     from clew.init.plan import Chosen, plan
 
     place = _place(options)
     planned = plan(place, Chosen(**chosen), _questions(quiet=yes or check))
     _validate(place, planned)
-    if check or dry_run:
-        return _show(options, planned, written=[], strict=check)
-    if not (options.json and yes):
+    if not (options.json and (yes or check or dry_run)):
         _print(planned, err=options.json)
+    if check or dry_run:
+        code = _answer(planned, []) if options.json else _checked(planned)
+        return code if check else 0
     wanted = _wanted(planned.files, yes=yes, force=force)
-    from clew.init.differences import write
-
     write(place.top, wanted)
-    return _show(options, planned, written=wanted, strict=True)
+    return _answer(planned, wanted) if options.json else _said(planned, wanted)
 
 
 COMMANDS = [init]
@@ -171,18 +171,18 @@ def _confirm(question: str) -> bool:
         raise ConfigError("there is nobody to ask", fix="Run `clew init --yes`.") from None
 
 
-def _show(options: Options, planned: Plan, *, written: Sequence[Difference], strict: bool) -> int:
-    left = [one for one in planned.files if one.differs and one not in written]
-    if options.json:
-        rows = [one.as_json() | {"written": one in written} for one in planned.files]
-        click.echo(json.dumps({"files": rows, "notes": planned.notes}, indent=2))
-    elif written or (strict and not left):
-        _said(planned, written, left)
-    else:
-        _print(planned)
-    for one in left if strict and written else ():
-        click.echo(f"clew: {one.path} is left as it is; see its diff", err=True)
-    return DIFFERS if strict and left else 0
+def _checked(planned: Plan) -> int:
+    if any(one.differs for one in planned.files):
+        return DIFFERS
+    click.echo("nothing to do: all is as this version writes it")
+    return 0
+
+
+def _answer(planned: Plan, written: Sequence[Difference]) -> int:
+    """Print what was found and done as JSON, and return the exit code."""
+    rows = [one.as_json() | {"written": one in written} for one in planned.files]
+    click.echo(json.dumps({"files": rows, "notes": planned.notes}, indent=2))
+    return DIFFERS if any(one.differs and one not in written for one in planned.files) else 0
 
 
 def _print(planned: Plan, *, err: bool = False) -> None:
@@ -191,15 +191,19 @@ def _print(planned: Plan, *, err: bool = False) -> None:
     for one in planned.files:
         if one.diff:
             click.echo(f"\n{one.diff}", nl=False, err=err)
+    for note in planned.notes:
+        click.echo(f"note: {note}", err=err)
 
 
-def _said(planned: Plan, written: Sequence[Difference], left: Sequence[Difference]) -> None:
+def _said(planned: Plan, written: Sequence[Difference]) -> int:
+    left = [one for one in planned.files if one.differs and one not in written]
     for one in written:
         click.echo(f"wrote {one.path}")
-    if not written and not left:
-        click.echo("nothing to do: all is as this version writes it")
-    for note in planned.notes:
-        click.echo(f"note: {note}")
+    for one in left:
+        click.echo(f"clew: {one.path} is left as it is; see its diff", err=True)
     if written:
         paths = " ".join(shlex.quote(one.path) for one in written)
         click.echo(f"Next: git add {paths}; git commit; git push; clew check")
+    elif not left:
+        click.echo("nothing to do: all is as this version writes it")
+    return DIFFERS if left else 0
