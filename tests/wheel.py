@@ -27,6 +27,9 @@ def main() -> None:
         run(clew, "--help", cwd=folder)
         run("git", "clone", "--quiet", HERE, folder / "clone", cwd=folder)
         run(clew, "resolve", cwd=folder / "clone")
+        source = f"example/clew@{'c' * 40}"
+        adopt = ("init", "--yes", "--dry-run", "--forge", "all", "--source", source)
+        run(clew, *adopt, cwd=folder / "clone")
     print("The wheel works outside the checkout.")
 
 

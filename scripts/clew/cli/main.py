@@ -15,7 +15,18 @@ from typing import Any
 import click
 
 from clew import __version__
-from clew.cli import ask, attribute, ci, cleanup, deploy, doctor, jobs, report, steps
+from clew.cli import (
+    ask,
+    attribute,
+    ci,
+    cleanup,
+    deploy,
+    doctor,
+    init,
+    jobs,
+    report,
+    steps,
+)
 from clew.errors import ClewError, Detached
 
 # Imports fill the memory with what lives to the end. Looking for garbage in it at Python's usual
@@ -24,10 +35,11 @@ GARBAGE_THRESHOLD = 100_000
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
 GROUPS = {
+    "Set-up": ["init", "check", "doctor"],
     "The whole flow": ["run", "dispatch"],
     "In CI": ["ci", "reconcile"],
     "Its steps": ["process", "version", "train", "evaluate", "register"],
-    "Questions": ["resolve", "trace", "report", "attribute", "check", "doctor"],
+    "Questions": ["resolve", "trace", "report", "attribute"],
     "Jobs": ["jobs", "wait"],
     "Clean-up": ["gc"],
     "Deployment": ["deploy", "rollback", "undeploy"],
@@ -50,7 +62,7 @@ def clew() -> None:
     """Lead from a model in production back to the exact data, code and parameters."""
 
 
-for module in (steps, ci, ask, report, attribute, doctor, jobs, cleanup, deploy):
+for module in (init, steps, ci, ask, report, attribute, doctor, jobs, cleanup, deploy):
     for command in module.COMMANDS:
         clew.add_command(command)
 

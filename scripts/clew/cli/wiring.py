@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clew.context import Context
     from clew.edges import LineageGraph
     from clew.garbage import Sources
+    from clew.init.plan import Place, Plan
     from clew.packages import ModelPackages
     from clew.ports import Executor, Reporter, Tracker
     from clew.serving import Endpoints
@@ -86,6 +87,29 @@ def open_context(
         packages=packages,
         graph=graph,
     )
+
+
+def open_draft(place: Place, planned: Plan) -> tuple[Context, CommitSha]:
+    """Return a commit of the working tree with a planned pipeline.yaml, on no branch."""
+    from clew.adapters.dvc import DvcStore
+    from clew.adapters.local import LocalExecutor
+    from clew.cli.reporters import PlainReporter
+    from clew.context import Context
+
+    pipeline, state = planned.pipeline, place.path / ".clew"
+    repository = GitRepository(place.top)
+    tree = repository.snapshot([place.folder or "."])
+    commit = repository.commit_file(tree, place.pipeline, planned.text, "A draft\n")
+    context = Context(
+        project=Project(repository, place.folder, place.file),
+        pipeline=pipeline,
+        store=DvcStore(place.path, pipeline.data.remote),
+        executor=LocalExecutor(state / "jobs", {}),
+        tracker=_tracker(pipeline, place.path),
+        reporter=PlainReporter(),
+        state=state,
+    )
+    return context, commit
 
 
 def open_account(

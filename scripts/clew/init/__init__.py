@@ -1,0 +1,1 @@
+"""init: writes into somebody else's DVC repository what clew needs there."""
