@@ -102,7 +102,7 @@ def plan(
     all combinations, for the Shapley value.
     """
     ours = side(context, head)
-    theirs, _ = baseline(context, side(context, base))
+    theirs = baseline(context, side(context, base))
     for one in (ours, theirs):
         if one.run is None:
             raise ConfigError(

@@ -13,7 +13,7 @@ from clew.context import Context
 from clew.errors import ConfigError
 from clew.identity import CommitSha
 from clew.inputs import touches
-from clew.ports import TreeEntry
+from clew.repository import TreeEntry
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 SYMLINK = "120000"

@@ -7,7 +7,7 @@ from clew.context import Context
 from clew.errors import ClewError, ConfigError
 from clew.fingerprint import parse_overrides
 from clew.identity import CommitSha
-from clew.ports import Repository
+from clew.repository import Repository
 from clew.request import RunRequest
 from clew.response import Open, Response, bring
 from clew.trigger.model import Kind, Trigger

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from clew.conflicts import refuse_markers
 from clew.errors import ConfigError
 
 MAX_BYTES = 50_000_000
@@ -32,11 +33,7 @@ def load(text: bytes, source: str) -> Any:
     """Return the value of a YAML document, its keys as text; ConfigError says what is wrong."""
     import yaml
 
-    if b"\n<<<<<<< " in b"\n" + text:
-        raise ConfigError(
-            f"{source} has conflict markers (`<<<<<<<`) in it",
-            fix="Solve the conflict; in dvc.lock take either side, then run `clew process`.",
-        )
+    refuse_markers(text, source)
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{source} is too large: {len(text)} bytes, at most {MAX_BYTES}")
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -42,8 +42,17 @@ def touches(path: str, needed: str) -> bool:
     return path == needed or path.startswith(f"{needed}/") or needed.startswith(f"{path}/")
 
 
+def stages_before(context: Context, commit: CommitSha, names: Sequence[str]) -> list[str]:
+    """Return these stages and all that `dvc repro` runs before them."""
+    return list(_upstream(definitions(context.read(commit, DEFINITIONS)[0]), names))
+
+
 def _all_deps(stages: Definitions, names: Sequence[str]) -> set[str]:
     """Return the deps of these stages and of those before them, which `dvc repro` runs too."""
+    return {dep for stage in _upstream(stages, names).values() for dep in stage.deps()}
+
+
+def _upstream(stages: Definitions, names: Sequence[str]) -> dict[str, Stage]:
     todo = [stages.stage(name) for name in names]
     seen: dict[str, Stage] = {}
     while todo:
@@ -51,4 +60,4 @@ def _all_deps(stages: Definitions, names: Sequence[str]) -> set[str]:
         if stage.name not in seen:
             seen[stage.name] = stage
             todo += [owner[0] for dep in stage.deps() if (owner := stages.owner(dep))]
-    return {dep for stage in seen.values() for dep in stage.deps()}
+    return seen

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from clew import lineage
 from clew.budget import refuse_over_budget
@@ -75,12 +75,15 @@ def run_job(
 ) -> Job:
     """Return the completed job of this key, started if there is none; JobFailed when it fails.
 
-    One that found no machine leads to the next attempt, `capacity_attempts` times. Detached when
-    there is a job that should not be waited for.
+    One that found no machine leads to the next attempt, `capacity_attempts` times: over all runs
+    where nobody waits for them, else the end of each job would start the next for ever. Detached
+    when there is a job that should not be waited for.
     """
     refused, first = 0, 1
     while True:
         attempt = attempt_for(context, request, step, key, usable, first)
+        if attempt.job is None and request.detach and not request.retry:
+            _refuse_no_capacity(context, attempt.passed)
         for job in attempt.passed:
             if job.status is not JobStatus.COMPLETED and not job.no_capacity:
                 _close(context, job)
@@ -94,6 +97,15 @@ def run_job(
             raise failure(context, job)
         context.reporter.step(step, f"{job.reason} ({refused})")
         first = attempt.number + 1
+
+
+def _refuse_no_capacity(context: Context, passed: Sequence[Job]) -> None:
+    """Raise JobFailed when the last attempts, as many as are allowed, found no machine."""
+    last = passed[-context.pipeline.executor.capacity_attempts :]
+    if len(last) == context.pipeline.executor.capacity_attempts and all(
+        job.no_capacity for job in last
+    ):
+        raise failure(context, last[-1])
 
 
 def _ended(
@@ -111,7 +123,7 @@ def _ended(
     mine = False
     if found is None:
         refuse_over_budget(context, step, key)
-        spec = make(attempt.name)
+        spec = replace(make(attempt.name), checkpoints=_checkpoints(attempt))
         _want(context, request, RunId(spec.environment["CLEW_RUN_ID"]))
         mine = _submit(context, spec)
     else:
@@ -120,6 +132,20 @@ def _ended(
         context.reporter.step(step, f"attached to the running job {attempt.name}")
     wait = _leave if request.detach else _wait
     return wait(context, step, attempt.name, mine=mine)
+
+
+def _checkpoints(attempt: Attempt) -> str:
+    """Return the name of the checkpoints that an attempt goes on from.
+
+    Those of attempts that AWS or a person ended; never of one that failed by its own fault, whose
+    NaN would come back.
+    """
+    since = attempt.name
+    for job in reversed(attempt.passed):
+        if not (job.no_capacity or _was_cut_off(job) or job.reason.startswith(WAIT)):
+            break
+        since = job.name
+    return since
 
 
 def stands(context: Context, request: RunRequest, job: Job) -> bool:

@@ -31,8 +31,7 @@ class PlannedStep:
 def plan(context: Context, request: RunRequest) -> list[PlannedStep]:
     """Return what each step would find and make; refuses what a run would refuse."""
     preflight(context, request)
-    stages = context.pipeline.data.stages
-    if stale := stages if request.reprocess else stale_at(context, request.commit):
+    if stale := stale_at(context, request):
         detail = f"a processing job for {', '.join(stale)}"
         data = _job(context, request, "process", process_key(context, request.commit), detail)
         reason = "depends on the data that processing makes"

@@ -7,6 +7,7 @@ import posixpath
 import re
 from difflib import get_close_matches
 
+from clew.conflicts import refuse_unmerged
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, LOCK, Definitions, NoPointer, definitions
 from clew.errors import ConfigError
@@ -33,6 +34,8 @@ def preflight(context: Context, request: RunRequest) -> None:
 
 def refuse_unsound(context: Context, request: RunRequest) -> None:
     """Raise ConfigError for what is wrong in the commit or in the working tree."""
+    if request.dirty or request.commit == context.project.repository.commit("HEAD"):
+        refuse_unmerged(context.project)
     stages = definitions(context.read(request.commit, DEFINITIONS)[0])
     for name in (*context.pipeline.data.stages, *context.pipeline.train.stages):
         stages.stage(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, pointers_in
 from clew.errors import ConfigError, JobFailed
 from clew.identity import CommitSha, RunId, digest
-from clew.inputs import added_inputs, inputs_of
+from clew.inputs import added_inputs, inputs_of, stages_before
 from clew.jobs import run_id_of, run_job
+from clew.merges import woven
 from clew.ports import Job, JobSpec
 from clew.remote_data import ensure_in_remote
 from clew.request import RunRequest
@@ -42,7 +43,7 @@ def process(context: Context, request: RunRequest) -> Processed:
     if not stages:
         return Processed()
     source = bundle(context, request.commit, inputs_of(context, request.commit, stages))
-    stale = tuple(stages) if request.reprocess else stale_stages(context, source)
+    stale, force = stages_to_run(context, request, source)
     if not stale:
         context.reporter.step("process", "dvc.lock is up to date, nothing to run")
         return Processed()
@@ -52,14 +53,40 @@ def process(context: Context, request: RunRequest) -> Processed:
             fix="Leave out --no-process, or run `dvc repro` and `dvc push`, and commit dvc.lock.",
         )
     ensure_in_remote(context, "process", added_inputs(context, request.commit, stages))
-    return _run(context, request, source, stale)
+    return _run(context, request, source, stale, force=force)
 
 
-def stale_at(context: Context, commit: CommitSha) -> tuple[str, ...]:
-    """Return the data stages that would have to run for a commit."""
+def stages_to_run(
+    context: Context, request: RunRequest, source: Bundle
+) -> tuple[tuple[str, ...], bool]:
+    """Return the data stages to run, and whether DVC has to be told that they are stale."""
+    if request.reprocess:
+        return context.pipeline.data.stages, True
+    put_together = _woven(context, request.commit)
+    return put_together or stale_stages(context, source), bool(put_together)
+
+
+def _woven(context: Context, commit: CommitSha) -> tuple[str, ...]:
+    """Return the stages whose entry in dvc.lock a merge made up and no finished run has made."""
+    names = stages_before(context, commit, context.pipeline.data.stages)
+    found = list(woven(context.project, commit, names))
+    if not found:
+        return ()
+    runs = [] if context.tracker.is_new() else context.tracker.runs({"clew.stage": "process"})
+    made = {run.tags.get("clew.key") for run in runs if run.status == "FINISHED"}
+    left = [one for one in found if made.isdisjoint(process_key(context, c) for c in one.commits)]
+    for one in left:
+        told = f"the merge {one.merge[:12]} put {one.stage} in dvc.lock together from both sides"
+        context.reporter.step("process", told)
+    return tuple(one.stage for one in left)
+
+
+def stale_at(context: Context, request: RunRequest) -> tuple[str, ...]:
+    """Return the data stages that would have to run for a request."""
     if not (stages := context.pipeline.data.stages):
         return ()
-    return stale_stages(context, bundle(context, commit, inputs_of(context, commit, stages)))
+    source = bundle(context, request.commit, inputs_of(context, request.commit, stages))
+    return stages_to_run(context, request, source)[0]
 
 
 def stale_stages(context: Context, source: Bundle) -> tuple[str, ...]:
@@ -78,7 +105,7 @@ def process_key(context: Context, commit: CommitSha) -> str:
 
 
 def _run(
-    context: Context, request: RunRequest, source: Bundle, stale: tuple[str, ...]
+    context: Context, request: RunRequest, source: Bundle, stale: tuple[str, ...], *, force: bool
 ) -> Processed:
     context.reporter.step("process", f"stages to run: {', '.join(stale)}")
     key = process_key(context, request.commit)
@@ -88,7 +115,7 @@ def _run(
         run_id = context.tracker.claim("process", key, f"process-{key[:12]}", tags)
         commit = {"code_git_commit_id": request.commit}
         context.tracker.record(run_id, params=commit)
-        return _spec(context, request, name, source, run_id)
+        return replace(_spec(context, request, name, source, run_id), force=force)
 
     job = run_job(
         context,
@@ -112,7 +139,6 @@ def _spec(
         stages=context.pipeline.data.stages,
         remote=context.store.remote(),
         push=context.pipeline.data.outputs,
-        force=request.reprocess,
         environment={"CLEW_RUN_ID": run_id},
         max_seconds=context.pipeline.executor.max_seconds,
         tags=lineage.job_tags(context, {"code_git_commit_id": request.commit}),

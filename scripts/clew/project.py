@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
-from clew.ports import Repository
+from clew.repository import Repository
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _base(context: Context, tip: CommitSha) -> CommitSha | None:
 
 
 def _without_model(context: Context, request: RunRequest, *, promoting: bool) -> Pending | None:
-    if stale := stale_at(context, request.commit):
+    if stale := stale_at(context, request):
         key = process_key(context, request.commit)
         return Pending(
             request, f"{', '.join(stale)} never ran for it", _failed(context, PROCESS, key)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clew.config.model import Pipeline
+from clew.conflicts import Conflict, with_command
 from clew.dvcfiles import NoPointer, definitions, files_of, pointers, untracked
 from clew.dvcyaml import load
 from clew.errors import ClewError, ConfigError, Unverifiable
@@ -22,8 +23,8 @@ from clew.identity import (
     data_fingerprint,
     data_version,
 )
-from clew.ports import HistoryEntry
 from clew.project import Project
+from clew.repository import HistoryEntry
 
 FIRST_CHUNK, LARGEST_CHUNK = 256, 4096  # commits
 
@@ -105,6 +106,8 @@ def pointers_at(project: Project, pipeline: Pipeline, commit: CommitSha) -> Poin
         except NoPointer as error:
             tracked = _tracked(project, commit, files["dvc.yaml"])
             raise untracked(error, output, tracked) from None
+        except Conflict as error:
+            raise with_command(project, commit, error) from None
     return pointers(outputs, files)
 
 

@@ -9,9 +9,9 @@ from clew.context import Context
 from clew.dvcyaml import load
 from clew.identity import CommitSha
 from clew.mlflow_runs import finished_training
-from clew.ports import Advance
 from clew.process import Processed
 from clew.remote_data import ensure_in_remote
+from clew.repository import Advance
 from clew.request import RunRequest
 from clew.resolve import Resolution, resolve
 

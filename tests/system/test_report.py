@@ -88,7 +88,7 @@ def test_a_refused_model_ends_with_1_and_an_untrained_head_is_said(ran: Small) -
     assert small.clew("run").returncode == 1
     done = small.clew("report")
     assert done.returncode == 1
-    assert "## ❌ clew: 1 of 2 gates refused; worse than the base" in done.stdout
+    assert "## ❌ clew: 2 of 2 gates refused; worse than the base" in done.stdout
 
 
 def test_lost_data_is_said_and_not_taken_for_equal(ran: Small) -> None:

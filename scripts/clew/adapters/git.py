@@ -13,8 +13,8 @@ from clew.adapters.git_command import Git, failure
 from clew.adapters.git_write import GitWriter
 from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.identity import CommitSha
-from clew.ports import Advance
 from clew.redaction import without_secrets
+from clew.repository import Advance
 
 PUSH_ATTEMPTS = 5
 FETCH = (

@@ -9,13 +9,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from clew.adapters.git_command import Git
+from clew.conflicts import Unmerged
 from clew.errors import ConfigError
 from clew.identity import CommitSha
-from clew.ports import CommitFacts, FileChange, HistoryEntry, TreeEntry
+from clew.repository import CommitFacts, FileChange, HistoryEntry, TreeEntry
 
 OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 ID_ONLY = "--batch-check=%(objectname)"
 SUBMODULE = "160000"
+OPERATIONS = {  # what Git has open, by the file that says so
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "MERGE_HEAD": "merge",
+}
 # An archive holds what was committed: no smudge filter, no line ends of this machine.
 ARCHIVE_OPTIONS = {
     "core.attributesFile": os.devnull,
@@ -166,8 +174,7 @@ class GitObjects:
         yield rest
 
     def shallow_boundary(self) -> frozenset[CommitSha]:
-        path = self._git.run("rev-parse", "--git-path", "shallow").rstrip(b"\n")
-        file = self.root / os.fsdecode(path)
+        file = self._git_path("shallow")
         if not file.exists():
             return frozenset()
         return frozenset(CommitSha(line) for line in file.read_text().split())
@@ -209,6 +216,18 @@ class GitObjects:
             *paths,
         ).split(b"\0")
         return [os.fsdecode(row[3:]) for row in filter(None, rows)]
+
+    def unmerged(self) -> Unmerged | None:
+        rows = self._git.run("ls-files", "--unmerged", "-z").split(b"\0")
+        paths = sorted({os.fsdecode(row.partition(b"\t")[2]) for row in filter(None, rows)})
+        if not paths:
+            return None
+        named = (name for mark, name in OPERATIONS.items() if self._git_path(mark).exists())
+        return Unmerged(next(named, ""), tuple(paths))
+
+    def _git_path(self, name: str) -> Path:
+        path = self._git.run("rev-parse", "--git-path", name).rstrip(b"\n")
+        return self.root / os.fsdecode(path)
 
     def archive(self, commit: CommitSha, target: Path) -> None:
         options = [w for key, value in ARCHIVE_OPTIONS.items() for w in ("-c", f"{key}={value}")]

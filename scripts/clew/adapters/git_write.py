@@ -11,7 +11,7 @@ from pathlib import Path
 from clew.adapters.git_objects import GitObjects
 from clew.errors import ConfigError
 from clew.identity import CommitSha
-from clew.ports import TreeEntry
+from clew.repository import TreeEntry
 
 NAME, EMAIL = "clew", "clew@localhost"
 NO_OBJECT = ""  # what `git update-ref` calls a ref that must not exist

@@ -275,7 +275,7 @@ class SageMakerExecutor(Executor):
             code=code,
             specification=f"{prefix}/jobs/{spec.name}/job.json",
             output=f"{prefix}/jobs",
-            checkpoints=f"{prefix}/checkpoints/{spec.name.rpartition('-')[0]}",
+            checkpoints=f"{prefix}/checkpoints/{spec.checkpoints or spec.name}",
         )
 
     def _output(self, name: str) -> str:

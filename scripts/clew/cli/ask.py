@@ -23,10 +23,15 @@ def resolve(options: Options, commit: str) -> None:
     current is what `clew run --dry-run` tells.
     """
     from clew.cli.wiring import load_pipeline, open_project
+    from clew.conflicts import refuse_unmerged
     from clew.resolve import resolve as resolve_commit
 
     project = open_project(options)
     sha = project.repository.commit(commit)
+    try:
+        refuse_unmerged(project)
+    except ConfigError as waiting:  # the commit has its answer, a merge beside it or not
+        click.echo(f"clew: {waiting}", err=True)
     pipeline = load_pipeline(project, options, sha)
     answer = resolve_commit(
         project, pipeline, sha, executor=pipeline.executor.use, overrides={}

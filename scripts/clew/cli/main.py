@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from clew import __version__
-from clew.cli import ask, attribute, ci, deploy, doctor, jobs, report, steps
+from clew.cli import ask, attribute, ci, cleanup, deploy, doctor, jobs, report, steps
 from clew.errors import ClewError, Detached
 
 # Imports fill the memory with what lives to the end. Looking for garbage in it at Python's usual
@@ -29,6 +29,7 @@ GROUPS = {
     "Its steps": ["process", "version", "train", "evaluate", "register"],
     "Questions": ["resolve", "trace", "report", "attribute", "check", "doctor"],
     "Jobs": ["jobs", "wait"],
+    "Clean-up": ["gc"],
     "Deployment": ["deploy", "rollback", "undeploy"],
 }
 
@@ -49,7 +50,7 @@ def clew() -> None:
     """Lead from a model in production back to the exact data, code and parameters."""
 
 
-for module in (steps, ci, ask, report, attribute, doctor, jobs, deploy):
+for module in (steps, ci, ask, report, attribute, doctor, jobs, cleanup, deploy):
     for command in module.COMMANDS:
         clew.add_command(command)
 

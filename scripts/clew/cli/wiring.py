@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clew.config.model import Pipeline, SageMaker
     from clew.context import Context
     from clew.edges import LineageGraph
+    from clew.garbage import Sources
     from clew.packages import ModelPackages
     from clew.ports import Executor, Reporter, Tracker
     from clew.serving import Endpoints
@@ -111,6 +112,23 @@ def _registry(pipeline: Pipeline) -> tuple[ModelPackages | None, LineageGraph | 
     mlflow = pipeline.mlflow
     packages = SageMakerPackages(settings, pipeline.name, mlflow.model, mlflow.tracking_uri)
     return packages, SageMakerLineage(settings.region)
+
+
+def open_sources(context: Context) -> Sources:
+    """Return where the evidence is for what DVC's cache and remote still have to hold."""
+    from clew.adapters.dvc_objects import DvcObjects
+    from clew.adapters.git_refs import GitRefs
+    from clew.adapters.mlflow_models import MlflowModels
+    from clew.garbage import Sources
+
+    objects = DvcObjects(context.workdir, context.pipeline.data.remote)
+    try:
+        remote = objects.remote().shown_url
+    except ConfigError:  # there is the cache all the same
+        remote = ""
+    refs = GitRefs(context.project.repository.root, remote)
+    models = MlflowModels(context.tracker.uri, context.pipeline.mlflow.model)
+    return Sources(refs, models, objects, context.reporter)
 
 
 def open_endpoints(pipeline: Pipeline) -> Endpoints:

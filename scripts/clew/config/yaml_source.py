@@ -17,6 +17,7 @@ import yaml
 from yaml import events as ev
 
 from clew.config.mistakes import Location, Mistake, Places, found, refuse, shown
+from clew.conflicts import refuse_markers
 from clew.errors import ConfigError
 
 MAX_BYTES = 1_000_000
@@ -65,6 +66,7 @@ def read(text: bytes, source: str) -> tuple[Any, Places]:
 def _decode(text: bytes, source: str) -> str:
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{source}: found {len(text)} bytes; allowed: at most {MAX_BYTES}")
+    refuse_markers(text, source)
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:

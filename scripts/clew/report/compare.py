@@ -18,14 +18,12 @@ from clew.evaluate import compare as judge
 from clew.fingerprint import training
 from clew.identity import CommitSha
 from clew.mlflow_runs import finished_training
-from clew.ports import FileChange
 from clew.preflight import refuse_unsound
 from clew.prices import usd
 from clew.process import stale_at
 from clew.report.attribution import attribution, changed_parts
 from clew.report.data_diff import DataDiff, DataState, data_diff, read_state
 from clew.report.facts import (
-    BASE_MODEL,
     RATES,
     Change,
     MetricRow,
@@ -36,6 +34,7 @@ from clew.report.facts import (
 )
 from clew.report.links import Links
 from clew.report.significance import difference
+from clew.repository import FileChange
 from clew.request import RunRequest
 from clew.resolve import resolve
 
@@ -51,14 +50,16 @@ def compare(
     model that carries the baseline alias.
     """
     ours = side(context, head)
-    theirs, base_is = baseline(context, side(context, base))
+    own = side(context, base)
+    theirs = baseline(context, own)
     rows = tuple(_metrics(context.pipeline, theirs.metrics, ours.metrics))
     names = [row.name for row in rows if row.direction]
     evaluation, unjudged = _judged(context, ours)
     return replace(
         _without_models(context, theirs, ours),
-        base_is=base_is,
         untouched=not relevant_changes(context, base, head),
+        base_missing=own.missing,
+        base_alias=context.pipeline.promotion.baseline if theirs is not own else "",
         metrics=rows,
         evaluation=evaluation,
         unjudged=unjudged,
@@ -125,7 +126,7 @@ def side(context: Context, commit: CommitSha) -> Side:
     found = _resolved(context, commit)
     if found.resolution is None:
         return found
-    if stale := stale_at(context, commit):
+    if stale := stale_at(context, RunRequest(commit)):
         # What dvc.lock names there is older than the commit: its model is another's.
         return replace(found, missing=f"{', '.join(stale)} did not run for it yet")
     run = finished_training(context, found.resolution)
@@ -154,20 +155,22 @@ def _pipeline_at(context: Context, commit: CommitSha) -> Pipeline:
     return load(text, path) if text is not None else context.pipeline
 
 
-def baseline(context: Context, base: Side) -> tuple[Side, str]:
-    """Return the side that the head is compared with, and what it is in words."""
+def baseline(context: Context, base: Side) -> Side:
+    """Return the side that the head is compared with: with the alias, where the base has no model.
+
+    Where no model carries it, the base is all there is.
+    """
     if base.run is not None:
-        return base, BASE_MODEL
+        return base
     alias = context.pipeline.promotion.baseline
     version = context.tracker.version(context.pipeline.mlflow.model, alias)
     commit = version.tags.get("code_git_commit_id") if version else None
     if version is None or commit is None:
-        return base, f"no model: of the base {base.missing}, and none carries the alias {alias}"
+        return base
     found = _resolved(context, CommitSha(commit))
     run = context.tracker.run(version.run_id)
     missing = found.missing if run else "its MLflow run is gone"
-    found = replace(found, run=run, version=version, missing=missing)
-    return found, f"the model with the alias {alias}, because of the base {base.missing}"
+    return replace(found, run=run, version=version, missing=missing)
 
 
 def _judged(context: Context, head: Side) -> tuple[Evaluation | None, str]:

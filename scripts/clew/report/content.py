@@ -69,22 +69,24 @@ def _lead(report: Report) -> Iterator[Line]:
         return
     yield cause(report)
     if report.unjudged:
-        yield ("The gates can't be judged: ", Name(report.unjudged), ".")
+        yield ("The gates can't be judged: ", Name(report.unjudged, is_message=True), ".")
     yield _compared(report)
 
 
 def _compared(report: Report) -> Line:
-    """Return what the head is compared with."""
-    if not report.base_is:
-        return ()
+    """Return what the head is compared with, and why."""
     commit = _commit(report, report.base, SHORT)
-    if report.base_is == BASE_MODEL:
+    if not report.base_missing:
         return ("Compared with ", BASE_MODEL, ", ", commit, ".")
-    return ("Compared with ", Name(report.base_is), ", ", commit, ".")
+    why: Line = ("the base has none of its own (", Name(report.base_missing, is_message=True), ")")
+    if not report.base_alias:
+        return ("There is no model to compare with: ", *why, ".")
+    alias = Name(report.base_alias)
+    return ("Compared with the model with the alias ", alias, ", ", commit, ": ", *why, ".")
 
 
 def _problems(report: Report) -> Section:
-    found = [(Name(problem),) for problem in report.problems]
+    found = [(Name(problem, is_message=True),) for problem in report.problems]
     blocks: list[Block] = [Table((Column("wrong in the configuration"),), _rows(found))]
     if not found:
         blocks = [Paragraph(("pipeline.yaml, dvc.yaml and dvc.lock are in order.",))]
@@ -207,7 +209,9 @@ def _value(value: Any) -> Line:
 
 def _code(report: Report) -> Section:
     if report.code_missing:
-        unknown = Paragraph(("The changed files can't be told: ", Name(report.code_missing), "."))
+        unknown = Paragraph(
+            ("The changed files can't be told: ", Name(report.code_missing, is_message=True), ".")
+        )
         return Section("Code", (unknown,), folded=True, rank=5)
     if not report.code:
         return Section("Code", ())
@@ -268,7 +272,7 @@ def _facts(report: Report, name: str, side: Side) -> Iterator[tuple[Line, ...]]:
     if one := side.version:
         facts.append(("model", Link(at.model(one.name, one.version), Name(one.uri))))
     if side.missing and not report.data_only:
-        facts.append(("missing", Name(side.missing)))
+        facts.append(("missing", Name(side.missing, is_message=True)))
     yield from (((name,), (fact,), (value,)) for fact, value in facts)
 
 

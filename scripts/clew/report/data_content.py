@@ -37,7 +37,11 @@ def data_section(report: Report) -> Section:
 
 def _without_diff(report: Report) -> Iterator[Block]:
     if report.data_missing:
-        words = (UNSURE, " What changed in the data can't be told: ", Name(report.data_missing))
+        words = (
+            UNSURE,
+            " What changed in the data can't be told: ",
+            Name(report.data_missing, is_message=True),
+        )
         yield Paragraph((*words, "."))
     elif DATA not in report.parts:
         yield Paragraph(("The data is the same.",))

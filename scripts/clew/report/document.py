@@ -16,6 +16,7 @@ class Name:
     """A text that nobody vouches for."""
 
     text: str
+    is_message: bool = False  # a sentence, which is worth more room than a name
 
 
 @dataclass(frozen=True)

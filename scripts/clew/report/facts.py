@@ -10,10 +10,11 @@ from clew.config.model import Direction
 from clew.evaluate import Evaluation
 from clew.identity import CommitSha
 from clew.lineage import COST, SECONDS
-from clew.ports import FileChange, ModelVersion, TrackedRun
+from clew.ports import ModelVersion, TrackedRun
 from clew.report.data_diff import DataDiff
 from clew.report.links import Links
 from clew.report.significance import Interval
+from clew.repository import FileChange
 from clew.resolve import Resolution
 
 DATA, PARAMS, CODE, ENVIRONMENT = PARTS = ("data", "parameters", "code", "environment")
@@ -129,7 +130,8 @@ class Report:
     pipeline: str
     base: Side
     head: Side
-    base_is: str = ""  # which model the head is compared with, in words
+    base_missing: str = ""  # why the base's own model is not what the head is compared with
+    base_alias: str = ""  # by which the other one was found; empty where there is none
     metrics: tuple[MetricRow, ...] = ()
     evaluation: Evaluation | None = None
     unjudged: str = ""  # why the gates can't be judged, though there is a model
@@ -150,6 +152,13 @@ class Report:
     links: Links = field(default_factory=Links)
 
     @property
+    def base_is(self) -> str:
+        """Which model the head is compared with, in words."""
+        if not self.base_missing:
+            return BASE_MODEL
+        return f"the model with the alias {self.base_alias}" if self.base_alias else "no model"
+
+    @property
     def refused(self) -> bool:
         return self.evaluation is not None and not self.evaluation.passed
 
@@ -161,6 +170,7 @@ class Report:
         return {
             **own,
             "verdict": verdict(self),
+            "base_is": self.base_is,
             "base": self.base.as_json(),
             "head": self.head.as_json(),
             "metrics": rows,

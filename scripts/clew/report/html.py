@@ -29,7 +29,7 @@ from clew.report.document import (
 from clew.report.facts import Report
 
 ROWS = 5_000  # of a table; a browser is slow with more
-NAME_CHARACTERS = 300
+NAME_CHARACTERS = 1_000
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --faint: #59636e;

@@ -33,6 +33,7 @@ from clew.report.facts import Report
 CHARACTERS = 65_000  # GitHub takes 65,536 in a comment
 ROWS = 20  # of a table
 NAME_CHARACTERS = 80
+MESSAGE_CHARACTERS = 400
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -")
 WORDS = PLAIN | frozenset(".,;:'()%+=/±−→↑↓✅❌⚠\ufe0f")  # noqa: RUF001
 ADDRESS = re.compile(r"(?i)www\.|:(?=/)")  # what a forge makes a link of without being asked
@@ -109,7 +110,7 @@ def _line(line: Line) -> str:
 def _inline(part: Inline) -> str:
     match part:
         case Name():
-            return code(part.text)
+            return code(part.text, MESSAGE_CHARACTERS if part.is_message else NAME_CHARACTERS)
         case Strong():
             return f"**{_words(part.text)}**"
         case Link():
@@ -118,9 +119,9 @@ def _inline(part: Inline) -> str:
     return _words(part)
 
 
-def code(text: object) -> str:
+def code(text: str, most: int = NAME_CHARACTERS) -> str:
     """Return any text as code: entities are never syntax, and code is never a mention or link."""
-    return f"<code>{_entities(spelt(str(text), NAME_CHARACTERS), PLAIN)}</code>"
+    return f"<code>{_entities(spelt(text, most), PLAIN)}</code>"
 
 
 def _words(text: str) -> str:

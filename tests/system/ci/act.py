@@ -30,6 +30,7 @@ class Workflows(Small):
     """A small pipeline that has the workflows; each run of them is in a clone of its own."""
 
     told: Mapping[str, str] = field(default_factory=dict, kw_only=True)  # the runner's variables
+    secrets: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     uri: str = field(default="", kw_only=True)  # of MLflow, where not a file of the work tree
 
     @property
@@ -73,6 +74,7 @@ class Workflows(Small):
             *("--var", f"MLFLOW_TRACKING_URI={uri}"),
             *local,
             *(word for row in told.items() for word in ("--env", "=".join(row))),
+            *(word for row in self.secrets.items() for word in ("--secret", "=".join(row))),
         ]
 
     def push(self, before: str, branch: str = "main") -> Ran:

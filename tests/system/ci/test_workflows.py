@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,3 +142,35 @@ def test_a_squash_merge_promotes_without_training(forge: Workflows) -> None:
     assert "reused: MLflow run" in ran.said
     assert tracked(forge)["aliases"] == [("candidate", 2), ("production", 2)]
     assert tracked(forge)["versions"] == [1, 2]
+
+
+def test_a_pull_request_opened_updated_and_run_again(forge: Workflows) -> None:
+    pytest.importorskip("github", reason="the extra `forges` is not installed")
+    from tests.forge.github_stub import REPOSITORY, TOKEN, GitHubStub, served
+
+    with served(GitHubStub()) as stub:
+        here = {"GITHUB_API_URL": stub.url, "GITHUB_REPOSITORY": REPOSITORY}
+        there = replace(forge, told=here, secrets={"GITHUB_TOKEN": TOKEN})
+        change(there, "feature")
+        stub.open_pull(7, "feature", there.git("rev-parse", "HEAD"))
+        for action in ("opened", "synchronize"):
+            ran = there.run("report.yml", "pull_request", pull_request(there, action))
+            assert ran.code == 0, ran.log
+            assert "no model of" in stub.bodies(7)[0]
+        ran = there.push(NONE, "feature")
+        assert ran.code == 0, ran.log
+        there.git("pull", "-q", "origin", "feature")
+        ran = there.run("report.yml", "pull_request", pull_request(there, "synchronize"))
+        assert ran.code == 0, ran.log
+        (body,) = stub.bodies(7)
+        assert "gates passed; better than the base" in body
+        assert stub.statuses[-1]["state"] == "success"
+        kept = sorted(path.suffix for path in there.artifacts.rglob("small-*"))
+        assert set(kept) == {".html", ".json", ".md"}
+
+
+def pull_request(forge: Workflows, action: str) -> dict[str, Any]:
+    head = {"sha": forge.git("rev-parse", "HEAD"), "ref": "feature"}
+    repository = {"repo": {"full_name": "us/it"}}
+    change = {"number": 7, "head": {**head, **repository}, "base": {"ref": "main", **repository}}
+    return {"action": action, "number": 7, "pull_request": change}

@@ -1,4 +1,4 @@
-"""`clew attribute` where trainings cost money: said before, on the other image, unregistered."""
+"""`clew attribute` where trainings cost money: said before, and none of them registered."""
 
 from __future__ import annotations
 

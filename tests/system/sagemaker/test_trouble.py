@@ -284,6 +284,34 @@ def test_without_capacity_it_ends_after_so_many_attempts(cloud: Cloud) -> None:
     assert len(cloud.versions()) == 1
 
 
+def test_jobs_that_nobody_waits_for_find_no_machine_only_so_often(cloud: Cloud) -> None:
+    cloud.run()
+    cloud.edit("params.yaml", "lr: 0.5", "lr: 0.6")
+    cloud.edit("pipeline.yaml", "max_runtime_hours: 1", "capacity_attempts: 2")
+    cloud.commit("Two attempts")
+    cloud.stand.client.no_capacity(f"{cloud.name}-train-*", times=2)
+    for _ in range(2):
+        assert cloud.clew("run", "--detach").returncode == 0
+        job = cloud.jobs()[-1]
+        until(lambda job=job: cloud.describe(job)["TrainingJobStatus"] == "Failed")  # type: ignore[misc]
+    done = cloud.clew("run", "--detach")
+    assert done.returncode == 4
+    assert "CapacityError" in done.stderr
+    assert len(cloud.jobs()) == 3
+    assert cloud.clew("run", "--detach", "--retry").returncode == 0
+    assert len(cloud.jobs()) == 4
+
+
+def test_an_attempt_after_its_own_failure_begins_without_checkpoints(cloud: Cloud) -> None:
+    cloud.edit("pipeline.yaml", "max_runtime_hours: 1", "spot: {max_wait_hours: 2}")
+    cloud.edit("params.yaml", "fail: false", "fail: true")
+    cloud.commit("Fail on spot")
+    assert cloud.clew("run").returncode == 4
+    assert cloud.clew("run", "--retry").returncode == 4
+    first, second = (cloud.describe(name)["CheckpointConfig"]["S3Uri"] for name in cloud.jobs())
+    assert first != second
+
+
 def test_no_credentials_get_into_what_others_see(cloud: Cloud) -> None:
     keys = cloud.stand.environment
     for option, value in (

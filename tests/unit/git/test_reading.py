@@ -11,8 +11,8 @@ from clew.adapters.git import GitRepository
 from clew.adapters.git_command import environment
 from clew.errors import ConfigError, OutsideError
 from clew.identity import CommitSha
-from clew.ports import FileChange
 from clew.redaction import without_secrets
+from clew.repository import FileChange
 from tests.gitrepo import GitRepo
 from tests.unit.git.conftest import LOCK
 

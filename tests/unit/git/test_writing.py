@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clew.errors import ConfigError
-from clew.ports import Advance
+from clew.repository import Advance
 from tests.gitrepo import GitRepo, git
 from tests.unit.git.conftest import LOCK, bot_commit
 

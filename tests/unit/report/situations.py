@@ -19,10 +19,9 @@ from clew.identity import (
     RunId,
     data_version,
 )
-from clew.ports import FileChange, ModelVersion, TrackedRun
+from clew.ports import ModelVersion, TrackedRun
 from clew.report.data_diff import ClassChange, DataDiff, LabelCount
 from clew.report.facts import (
-    BASE_MODEL,
     Attribution,
     Change,
     MetricRow,
@@ -34,6 +33,7 @@ from clew.report.facts import (
 from clew.report.links import Links
 from clew.report.markdown import markdown
 from clew.report.significance import difference
+from clew.repository import FileChange
 from clew.resolve import Resolution
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -152,7 +152,6 @@ def trained(after: Mapping[str, float], **changes: Any) -> Report:
         pipeline="shoes",
         base=side("1", BASE, BEFORE, 6),
         head=side("2", HEAD, after, 7),
-        base_is=BASE_MODEL,
         metrics=rows(BEFORE, after),
         evaluation=judged(after["accuracy"]),
         params=(Change("train.lr", 0.01, 0.02, "training"),),
@@ -177,7 +176,8 @@ def hostile(name: str) -> Report:
         AFTER,
         base=Side(CommitSha(BASE), None, missing=name),
         head=Side(CommitSha(HEAD), resolved, run, version, missing=name),
-        base_is=name,
+        base_missing=name,
+        base_alias=name,
         metrics=(MetricRow(name, 0.5, 0.6, "higher"), MetricRow(f"{name}2", 0.5, 0.6, None)),
         evaluation=Evaluation((gate,), name),
         unjudged=name,
@@ -221,7 +221,7 @@ SITUATIONS: dict[str, Report] = {
     "first-model": trained(
         AFTER,
         base=Side(CommitSha(BASE), resolution("1", BASE), missing="it was not trained"),
-        base_is="no model: of the base it was not trained, and none carries the alias production",
+        base_missing="it was not trained",
         metrics=rows({}, AFTER),
         evaluation=judged(0.808, None),
         params=(),
@@ -260,7 +260,6 @@ SITUATIONS: dict[str, Report] = {
         DATA_CHANGED,
         base=Side(CommitSha(BASE), resolution("1", BASE)),
         head=Side(CommitSha(HEAD), resolution("2", HEAD)),
-        base_is="",
         metrics=(),
         evaluation=None,
         attribution=Attribution(),
