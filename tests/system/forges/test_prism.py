@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +23,10 @@ from clew.forge import Comment, CommentGone, State, marker, show
 from clew.identity import CommitSha
 from clew.trigger.model import PullRequest
 from tests.forge.prism_upstream import DESCRIPTION, Upstream
-from tests.stand.processes import Child, free_ports, wait_until
 
 FORGE = DESCRIPTION.parents[1]
 PRISM = FORGE / "node_modules" / "@stoplight" / "prism-cli" / "dist" / "index.js"
+GUARD = FORGE.parent / "stand" / "guard.py"  # ends what it started when its own input ends
 NODE = shutil.which("node")
 COMMIT = CommitSha("0123456789abcdef0123456789abcdef01234567")
 MARK = marker("digits")
@@ -42,20 +47,30 @@ def _upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def prism(_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Prism between clew and the forge; with --errors it refuses whatever does not fit."""
-    (port,) = free_ports(1)
     folder = tmp_path_factory.mktemp("prism")
-    log = folder / "prism.log"
-    command = [str(NODE), str(PRISM), "proxy", "--errors", "--port", str(port), str(DESCRIPTION)]
-    with log.open("wb") as output:
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-        child = Child(
-            [*command, _upstream.url], environment=environment, folder=folder, output=output
-        )
-        try:
-            wait_until(lambda: b"is listening" in log.read_bytes(), child, log, 60)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            child.stop(2)
+    guard = [sys.executable, "-I", "-S", str(GUARD), "--"]
+    command = [str(NODE), str(PRISM), "proxy", "--errors", "--port", "0", str(DESCRIPTION)]
+    started = subprocess.Popen(
+        [*guard, *command, _upstream.url],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=(folder / "prism.log").open("wb"),
+        start_new_session=True,
+    )
+    try:
+        yield _address(folder / "prism.log", started)
+    finally:
+        started.communicate()  # the guard ends Prism when its input ends
+
+
+def _address(log: Path, started: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + 60
+    while not (found := re.search(r"is listening on (http://\S+?:\d+)", log.read_text())):
+        assert started.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return found[1]
 
 
 @pytest.fixture
