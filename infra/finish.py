@@ -1,5 +1,7 @@
 """Continue the run that a job belongs to, once the job has ended: what CodeBuild runs.
 
+Started by anything but a job's end, it is `clew ci`.
+
 Everything about the job comes from AWS by its ARN, in the environment, and goes on as arguments:
 nothing of it reaches a shell.
 """
@@ -16,7 +18,9 @@ COMMIT, FINGERPRINT = "clew:code_git_commit_id", "clew:run_fingerprint"
 
 
 def main() -> int:
-    tags = tags_of(os.environ["CLEW_JOB_ARN"])
+    if not (arn := os.environ.get("CLEW_JOB_ARN")):
+        return clew("ci", "--reports", "clew-reports").returncode
+    tags = tags_of(arn)
     commit, branch = tags.get(COMMIT, ""), os.environ.get("CLEW_BRANCH", "main")
     if not re.fullmatch("[0-9a-f]{40}", commit):
         return said(f"the job has no tag {COMMIT} with a commit: clew did not start it", code=2)

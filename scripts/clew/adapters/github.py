@@ -49,6 +49,7 @@ class GitHub:
             max_rate_limit_wait=patience,
             secondary_rate_wait=min(patience, 60),
             retry_after_max=patience,
+            raise_on_status=False,
         )
         self._client = Github(
             auth=Auth.Token(token),
@@ -144,13 +145,13 @@ def _said(thing: str) -> Iterator[None]:
     try:
         yield
     except GithubException as error:
-        message = error.message or (error.data or {}).get("message", "") if error.data else ""
-        if error.status in (401, 403, 404) and "rate limit" not in str(message):
+        data = error.data if isinstance(error.data, dict) else {}
+        said = " ".join(without_secrets(str(data.get("message") or error.message)).split())[:200]
+        if error.status in (401, 403, 404) and "rate limit" not in said:
             raise OutsideError(
                 f"GitHub refuses ({error.status}): the token may lack `{NEEDED[thing]}`",
                 fix="Give it to the job in the workflow, under permissions.",
             ) from error
-        said = without_secrets(str(message))
         raise OutsideError(f"GitHub answered {error.status}: {said}") from error
     except RequestException as error:
         raise OutsideError(f"GitHub can't be reached: {type(error).__name__}") from error

@@ -107,7 +107,11 @@ class Publisher:
     def _forge(self) -> Forge | None:
         from clew.adapters.forges import open_forge
 
-        return open_forge(self.project.repository.remote_url(), os.environ)
+        try:
+            return open_forge(self.project.repository.remote_url(), os.environ)
+        except ClewError as error:  # the report goes to the summary all the same
+            self._miss(error.what)
+            return None
 
     def _changes(self, forge: Forge | None, branch: str | None) -> list[PullRequest]:
         if forge is None or branch is None:

@@ -34,10 +34,7 @@ CODEBUILD = (
     "      - python -m pip install --quiet --disable-pip-version-check uv==0.13.9\n"
     "      - uv sync --quiet --frozen --extra sagemaker --extra mlflow-app\n"
 )
-FINISH = (
-    '      - if [ -n "${CLEW_JOB_ARN:-}" ]; then .venv/bin/python infra/finish.py; '
-    "else .venv/bin/clew ci --reports clew-reports; fi\n"
-)
+FINISH = "      - .venv/bin/python infra/finish.py\n"
 MARK = "# clew init {version} sha256:{digest}\n"
 MARKED = re.compile(r"(?P<body>.*\n)# clew init \S+ sha256:(?P<digest>[0-9a-f]{64})\n", re.DOTALL)
 USES = re.compile(r"uses: (?P<at>[\w-]+/[\w.-]+)/\.github/actions/clew@(?P<sha>[0-9a-f]{40})\b")

@@ -76,7 +76,7 @@ def test_a_hostile_file_is_refused_quickly_and_in_little_memory(name: str) -> No
     tracemalloc.stop()
     assert expected in told
     assert len(told) < 10_000
-    assert seconds < 3
+    assert seconds < 30  # what grows with the square of the text takes minutes
     assert peak < 30_000_000  # bytes
 
 
