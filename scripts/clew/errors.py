@@ -42,6 +42,8 @@ class OutsideError(ClewError):
 class JobFailed(OutsideError):
     """A job ended without a result."""
 
+    told_before = False  # an earlier command said so already
+
 
 class OverBudget(ClewError):
     """A job was not started because it could cost more than may be spent."""

@@ -82,8 +82,8 @@ def run_job(
     refused, first = 0, 1
     while True:
         attempt = attempt_for(context, request, step, key, usable, first)
-        if attempt.job is None and request.detach and not request.retry:
-            _refuse_no_capacity(context, attempt.passed)
+        if attempt.job is None and (last := _not_for_machines(context, request, attempt.passed)):
+            raise _given_up(context, last)
         for job in attempt.passed:
             if job.status is not JobStatus.COMPLETED and not job.no_capacity:
                 _close(context, job)
@@ -93,19 +93,34 @@ def run_job(
             return job
         refused += job.no_capacity
         if not job.no_capacity or refused >= context.pipeline.executor.capacity_attempts:
-            _close(context, job)
-            raise failure(context, job)
+            raise _given_up(context, job)
         context.reporter.step(step, f"{job.reason} ({refused})")
         first = attempt.number + 1
 
 
-def _refuse_no_capacity(context: Context, passed: Sequence[Job]) -> None:
-    """Raise JobFailed when the last attempts, as many as are allowed, found no machine."""
+def _not_for_machines(context: Context, request: RunRequest, passed: Sequence[Job]) -> Job | None:
+    """Return the last attempt where only a person should ask for another.
+
+    That is where as many as are allowed found no machine and nobody waits for them, and where
+    somebody stopped it and nobody asked just now.
+    """
+    if request.retry or not passed:
+        return None
     last = passed[-context.pipeline.executor.capacity_attempts :]
-    if len(last) == context.pipeline.executor.capacity_attempts and all(
-        job.no_capacity for job in last
-    ):
-        raise failure(context, last[-1])
+    found_none = all(job.no_capacity for job in last)
+    if request.detach and found_none and len(last) == context.pipeline.executor.capacity_attempts:
+        return last[-1]
+    stopped = last[-1].status is JobStatus.STOPPED and _was_cut_off(last[-1])
+    return last[-1] if request.unattended and stopped else None
+
+
+def _given_up(context: Context, job: Job) -> JobFailed:
+    """Return the failure, once MLflow holds it; it says whether that was so before."""
+    run = context.tracker.run(run_id_of(job))
+    error = failure(context, job)
+    error.told_before = run is not None and FAILURE in run.tags
+    _close(context, job)
+    return error
 
 
 def _ended(

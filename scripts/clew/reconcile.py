@@ -8,12 +8,12 @@ nothing needs to remember it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clew.changes import relevant_changes
 from clew.context import Context
-from clew.errors import ClewError, ConfigError
+from clew.errors import ClewError, ConfigError, JobFailed
 from clew.identity import CommitSha
 from clew.jobs import FAILURE
 from clew.lineage import asked_for
@@ -83,7 +83,9 @@ def take_up(open_at: Open, pending: Pending) -> TakenUp:
         context = open_at(pending.request)
     except ClewError as error:
         return TakenUp(pending, "failed", str(error))
-    response = bring(context, pending.request)
+    response = bring(context, replace(pending.request, unattended=True))
+    if isinstance(response.error, JobFailed) and response.error.told_before:
+        return TakenUp(pending, "left", str(response.error))
     if response.error:
         return TakenUp(pending, "failed", str(response.error), response)
     if response.job:

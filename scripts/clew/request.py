@@ -25,4 +25,5 @@ class RunRequest:
     reprocess: bool = False  # run the data stages even when dvc.lock is up to date
     dirty: bool = False  # the commit is a snapshot of an uncommitted tree
     detach: bool = False  # start a job, but don't wait for it
+    unattended: bool = False  # nobody asked just now: a schedule takes it up
     retry: bool = False  # pay for a job again that failed by its own fault

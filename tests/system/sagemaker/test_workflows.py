@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.system.ci import events
 from tests.system.ci.act import ACT, Ran, Workflows, put_workflows
 from tests.system.ci.events import NONE
 from tests.system.sagemaker.cloud import Cloud, until
@@ -61,3 +62,21 @@ def test_a_dispatch_is_finished_with_what_it_was_asked_for(cloud: Cloud) -> None
     assert len(cloud.jobs()) == 2
     (run,) = [run for run in cloud.runs("train") if run.data.params["train.lr"] == "0.7"]
     assert (run.data.tags["clew.reason"], run.data.metrics["accuracy"]) == ("More", 0.75)
+
+
+def test_what_a_person_stopped_no_schedule_starts_again(cloud: Cloud) -> None:
+    cloud.run()
+    cloud.edit("params.yaml", "lr: 0.5", "lr: 0.6")
+    cloud.edit("stages/train.py", "import json", "import time; time.sleep(60)\nimport json")
+    before = cloud.git("rev-parse", "HEAD")
+    cloud.commit("Slow")
+    assert events.pushed(cloud, before).clew("ci").returncode == 0
+    job = cloud.jobs()[-1]
+    cloud.stand.boto3("sagemaker").stop_training_job(TrainingJobName=job)
+    until(lambda: cloud.describe(job)["TrainingJobStatus"] == "Stopped")
+    first = cloud.clew("reconcile")
+    assert first.returncode == 4, first.stdout + first.stderr
+    again = cloud.clew("reconcile")
+    assert again.returncode == 0, again.stdout
+    assert again.stdout.startswith("left ")
+    assert cloud.jobs()[-1] == job
