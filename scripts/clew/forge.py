@@ -55,8 +55,10 @@ class Forge(Protocol):
     def delete(self, number: int, comment: Comment) -> None:
         """Delete a comment; nothing happens where somebody was faster."""
 
-    def mark(self, commit: CommitSha, state: State, description: str, context: str) -> None:
-        """Set a commit's status, where the forge has such a thing."""
+    def mark(
+        self, commit: CommitSha, state: State, description: str, context: str, url: str = ""
+    ) -> None:
+        """Set a commit's status, which leads to `url`, where the forge has such a thing."""
 
 
 def marker(pipeline: str) -> str:
@@ -70,7 +72,7 @@ def show(forge: Forge, numbers: Sequence[int], pipeline: str, body: str) -> Iter
         try:
             _put(forge, number, marker(pipeline), body)
         except ClewError as error:
-            yield f"no report on pull request {number}: {error.what}"
+            yield f"no report on pull request {number}: {error.what} {error.fix}".rstrip()
 
 
 def _put(forge: Forge, number: int, mark: str, body: str) -> None:
@@ -80,11 +82,11 @@ def _put(forge: Forge, number: int, mark: str, body: str) -> None:
         if not ours:
             forge.comment(number, body)
             ours = _ours(forge, number, mark)
-        for twin in ours[1:]:
-            forge.delete(number, twin)
         try:
             if ours and ours[0].body.strip() != body.strip():
                 forge.edit(number, ours[0], body)
+            for twin in ours[1:]:
+                forge.delete(number, twin)
         except CommentGone:
             if attempt == ATTEMPTS:
                 raise

@@ -77,7 +77,7 @@ class GitHubStub:
             act()
         for pattern, handler in ROUTES:
             verb, _, shape = pattern.partition(" ")
-            if verb == method and (match := re.fullmatch(shape, path)):
+            if verb == method and (match := re.fullmatch(shape, path, re.IGNORECASE)):
                 found: Answer = handler(self, query, body, *match.groups())
                 return found
         return 404, {}, {"message": "Not Found"}

@@ -98,7 +98,9 @@ class CodeCommit:
         except (gone.CommentDeletedException, gone.CommentDoesNotExistException):
             return
 
-    def mark(self, commit: CommitSha, state: State, description: str, context: str) -> None:
+    def mark(
+        self, commit: CommitSha, state: State, description: str, context: str, url: str = ""
+    ) -> None:
         """Do nothing: the verdict is in the comment alone."""
 
     def _read(self, number: int) -> PullRequest | None:

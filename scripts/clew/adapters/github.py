@@ -13,8 +13,8 @@ from clew.redaction import without_secrets
 from clew.trigger.model import PullRequest
 
 TIMEOUT = 15  # seconds for an answer
-PATIENCE = 60  # seconds that a rate limit may ask us to wait
-RETRIES = 4
+PATIENCE = 20  # seconds that a rate limit may ask us to wait
+RETRIES = 3
 DESCRIPTION = 140  # characters of a commit status
 ACTIONS_BOT = "github-actions[bot]"  # the account of a workflow's own token
 NEEDED = {
@@ -83,12 +83,14 @@ class GitHub:
             return [
                 Comment(str(one.id), one.body or "")
                 for one in found
-                if one.user.login == self._me()
+                if one.user and one.user.login == self._me()
             ]
 
     def comment(self, number: int, body: str) -> None:
         with _said("comment"):
-            self._repository.get_issue(number).create_comment(body)
+            made = self._repository.get_issue(number).create_comment(body)
+            # What our account is called, where that may not be asked: older ones are ours too.
+            self._login = made.user.login if made.user else self._login
 
     def edit(self, number: int, comment: Comment, body: str) -> None:
         with _said("comment"):
@@ -102,11 +104,15 @@ class GitHub:
     def _comment(self, number: int, comment: Comment) -> Any:
         return self._repository.get_issue(number).get_comment(int(comment.id))
 
-    def mark(self, commit: CommitSha, state: State, description: str, context: str) -> None:
+    def mark(
+        self, commit: CommitSha, state: State, description: str, context: str, url: str = ""
+    ) -> None:
+        from github.GithubObject import NotSet
+
         with _said("status"):
             shown = description if len(description) <= DESCRIPTION else description[:139] + "…"
             self._repository.get_commit(commit).create_status(
-                state, description=shown, context=context
+                state, url or NotSet, description=shown, context=context
             )
 
     def _me(self) -> str:
@@ -123,8 +129,9 @@ class GitHub:
         return self._login
 
     def _read(self, pull: Any) -> PullRequest:
-        head = pull.head.repo.full_name if pull.head.repo else None  # none: the fork is gone
-        return PullRequest(pull.number, pull.base.ref, pull.head.ref, fork=head != self._full_name)
+        head, base = pull.head.repo, pull.base.repo  # no head: the fork is gone
+        fork = head is None or head.full_name.lower() != base.full_name.lower()
+        return PullRequest(pull.number, pull.base.ref, pull.head.ref, fork=fork)
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:
@@ -139,7 +146,7 @@ def _or_none(ask: Callable[[], Any]) -> Any:
 @contextmanager
 def _said(thing: str) -> Iterator[None]:
     """Turn what PyGithub raises into what to do about it."""
-    from github import GithubException
+    from github import BadAttributeException, GithubException
     from requests import RequestException
 
     try:
@@ -155,3 +162,5 @@ def _said(thing: str) -> Iterator[None]:
         raise OutsideError(f"GitHub answered {error.status}: {said}") from error
     except RequestException as error:
         raise OutsideError(f"GitHub can't be reached: {type(error).__name__}") from error
+    except (AssertionError, BadAttributeException) as error:  # PyGithub's words for both
+        raise OutsideError("GitHub answered what nobody can read") from error

@@ -100,13 +100,16 @@ class GitLab:
         with _said(fine=_is_missing):
             self._notes(number).delete(int(comment.id), **ONCE)
 
-    def mark(self, commit: CommitSha, state: State, description: str, context: str) -> None:
+    def mark(
+        self, commit: CommitSha, state: State, description: str, context: str, url: str = ""
+    ) -> None:
         with _said(fine=_is_same_state):
             self._project.commits.get(commit, lazy=True).statuses.create(
                 {
                     "state": STATES.get(state, state.value),
                     "name": context,
                     "description": description[:255],
+                    **({"target_url": url} if url else {}),
                 },
                 **ONCE,
             )

@@ -92,6 +92,7 @@ class Publisher:
         from clew.report.markdown import CHARACTERS, markdown
 
         if forge is None:
+            self._miss("no comment, no status: no forge that clew knows, or no token for it")
             return
         body = markdown(found, min(CHARACTERS, forge.characters - 1))
         numbers = [change.number for change in changes]
@@ -100,9 +101,9 @@ class Publisher:
         state, words = verdict_of(found, response)
         for marked in dict.fromkeys((response.request.commit, commit)):
             try:
-                forge.mark(marked, state, words, f"clew/{found.pipeline}")
+                forge.mark(marked, state, words, f"clew/{found.pipeline}", found.links.ci)
             except ClewError as error:
-                self._miss(f"no status on {marked[:12]}: {error.what}")
+                self._miss(f"no status on {marked[:12]}: {error.what} {error.fix}".rstrip())
 
     def _forge(self) -> Forge | None:
         from clew.adapters.forges import open_forge

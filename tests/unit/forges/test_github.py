@@ -158,3 +158,30 @@ def test_pull_requests_of_a_branch_are_ours_never_a_forks(stub: GitHubStub, forg
     assert theirs is not None
     assert theirs.fork is True
     assert forge.pull_request(404) is None
+
+
+def test_an_apps_own_token_ends_with_one_comment_too(stub: GitHubStub, forge: GitHub) -> None:
+    stub.login = "our-app[bot]"  # which it may not ask for, and learns from what it wrote
+    put(forge, FIRST)
+    again = GitHub(REPOSITORY, TOKEN, stub.url)
+    put(again, SECOND)
+    assert stub.bodies(7) == [SECOND]
+
+
+def test_a_comment_of_a_deleted_account_is_nobodys(stub: GitHubStub, forge: GitHub) -> None:
+    stub.add(7, FIRST)["user"] = None
+    assert put(forge, SECOND) == []
+    assert stub.bodies(7) == [FIRST, SECOND]
+
+
+def test_a_next_page_elsewhere_is_not_asked_for(stub: GitHubStub, forge: GitHub) -> None:
+    link = '<http://elsewhere.invalid/repos/us/it/issues/7/comments?page=2>; rel="next"'
+    stub.faults = [(200, {"Link": link}, [{"id": 1, "body": "x", "user": None}])]
+    (missing,) = put(forge, FIRST)
+    assert "no report" in missing
+
+
+def test_a_repository_spelt_otherwise_is_the_same(stub: GitHubStub) -> None:
+    spelt = GitHub("Us/It", TOKEN, stub.url)
+    (found,) = spelt.pull_requests("feature")
+    assert found.fork is False
