@@ -15,6 +15,7 @@ from clew.check import check
 from clew.config.model import SageMaker
 from clew.context import Context
 from clew.errors import ClewError, ConfigError, Unverifiable
+from clew.packages import group_name
 from clew.prices import price_of
 from clew.request import RunRequest
 from clew.rights import job_rights, own_rights, serving_rights
@@ -167,7 +168,9 @@ class Examination:
         return role
 
     def _own_rights(self) -> str:
-        return self._allowed(self._me.arn, own_rights(self._settings, self._context.pipeline.name))
+        pipeline = self._context.pipeline
+        group = group_name(self._settings, pipeline.mlflow.model)
+        return self._allowed(self._me.arn, own_rights(self._settings, pipeline.name, group))
 
     def _job_rights(self, kind: str, role: str) -> str:
         remote, uri = self._context.store.remote().url, self._context.pipeline.mlflow.tracking_uri

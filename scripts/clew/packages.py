@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from clew import lineage
 from clew.chain import Trace
+from clew.config.model import SageMaker
 from clew.context import Context
 from clew.errors import ClewError, OutsideError
 from clew.evaluate import Evaluation
@@ -125,3 +127,9 @@ def _made_by_app(context: Context, version: ModelVersion) -> str:
         f"the MLflow App has made no model package of {version.uri} in {APP_SECONDS:.0f} s",
         fix="Run it again in a while, or disable the App's automatic model registration.",
     )
+
+
+def group_name(settings: SageMaker, model: str) -> str:
+    """Return the model package group: a model's name without what a group can't be called."""
+    plain = re.sub("[^a-zA-Z0-9]+", "-", model).strip("-")[:63].strip("-")
+    return settings.model_package_group or plain

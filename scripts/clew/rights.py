@@ -19,6 +19,15 @@ JOIN_VPC = (
     *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets"),
     "ec2:DescribeVpcs",
 )
+REGISTER = (
+    *("sagemaker:CreateModelPackage", "sagemaker:CreateModelPackageGroup"),
+    *("sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"),
+    "sagemaker:UpdateModelPackage",
+)
+FIND = (  # of these AWS knows no resource
+    *("sagemaker:ListArtifacts", "sagemaker:ListAssociations", "sagemaker:ListTrialComponents"),
+    *("sagemaker:ListProcessingJobs", "sagemaker:ListTrainingJobs"),
+)
 OF_A_JOB = ("Create{}Job", "Describe{}Job", "Stop{}Job")
 
 
@@ -51,8 +60,11 @@ def serving_rights(settings: SageMaker, image: str) -> list[Right]:
     ]
 
 
-def own_rights(settings: SageMaker, pipeline: str) -> list[Right]:
-    """Return what whoever starts the jobs of a pipeline needs."""
+def own_rights(settings: SageMaker, pipeline: str, group: str) -> list[Right]:
+    """Return what whoever starts the jobs of a pipeline and registers its models needs.
+
+    `group` is the model package group. What only endpoints take is asked for when one is deployed.
+    """
     roles = {settings.role, settings.processing_role, settings.serving.role} - {None}
     rights = _files(settings, settings.s3_prefix, ("s3:GetObject", "s3:PutObject"))
     for kind in ("Training", "Processing"):
@@ -60,6 +72,12 @@ def own_rights(settings: SageMaker, pipeline: str) -> list[Right]:
         job = _arn(settings, "sagemaker", f"{kind.lower()}-job/{pipeline}-*")
         rights += _each((*actions, "sagemaker:AddTags"), job)
         rights += _each(READ_LOG, _log_group(settings, f"{kind}Jobs"))
+    for resource in (f"model-package-group/{group}", f"model-package/{group}/*"):
+        rights += _each(REGISTER, _arn(settings, "sagemaker", resource))
+    rights += _each(FIND, "*")
+    for resource in ("artifact/*", f"experiment-trial-component/{pipeline}-*"):
+        rights += _each(("sagemaker:AddAssociation",), _arn(settings, "sagemaker", resource))
+    rights += _each(("sagemaker:CreateArtifact",), _arn(settings, "sagemaker", "artifact/*"))
     rights += _key(settings)  # what is written for jobs is encrypted with it
     return rights + [Right("iam:PassRole", role) for role in sorted(filter(None, roles))]
 

@@ -99,7 +99,7 @@ def examine(account: Account, settings: SageMaker = SETTINGS, uri: str = APP) ->
         pipeline=SimpleNamespace(
             name="small",
             data=SimpleNamespace(stages=("prepare",)),
-            mlflow=SimpleNamespace(tracking_uri=uri),
+            mlflow=SimpleNamespace(tracking_uri=uri, model="small-model"),
         ),
     )
     findings = Examination(cast(Context, context), settings, account).findings()
@@ -227,7 +227,7 @@ def test_only_processing_may_write_data_and_only_what_is_ours_is_asked_for() -> 
     theirs = image.replace("123456789012", "763104351884")
     others = [*serving_rights(SETTINGS, theirs), *job_rights("Training", SETTINGS, theirs, "", uri)]
     assert not [right for right in others if right.action.startswith("ecr:")]
-    assert Right("iam:PassRole", SETTINGS.role) in own_rights(SETTINGS, "small")
+    assert Right("iam:PassRole", SETTINGS.role) in own_rights(SETTINGS, "small", "small-model")
 
 
 def test_images_of_china_and_by_tag_are_understood() -> None:
@@ -243,14 +243,14 @@ def test_the_last_line_counts_what_was_not_checked() -> None:
 def test_buckets_are_in_the_partition_of_the_role() -> None:
     role = "arn:aws-cn:iam::123456789012:role/clew-training"
     china = dataclasses.replace(SETTINGS, role=role, kms_key=None)
-    resources = {right.resource for right in own_rights(china, "small")}
+    resources = {right.resource for right in own_rights(china, "small", "small-model")}
     assert not [arn for arn in resources if arn.startswith("arn:aws:")]
 
 
 def test_a_key_and_a_network_ask_rights_of_all_who_use_them() -> None:
     key = SETTINGS.kms_key or ""
     serving = serving_rights(SETTINGS, SETTINGS.image if isinstance(SETTINGS.image, str) else "")
-    for rights in (serving, own_rights(SETTINGS, "small")):
+    for rights in (serving, own_rights(SETTINGS, "small", "small-model")):
         assert Right("kms:GenerateDataKey", key) in rights
         assert Right("kms:Decrypt", key) in rights
     assert Right("ec2:CreateNetworkInterface", "*") in serving

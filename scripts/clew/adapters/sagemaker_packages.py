@@ -5,7 +5,6 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -17,7 +16,7 @@ from clew.adapters.s3_files import S3Files
 from clew.config.model import SageMaker
 from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.identity import digest
-from clew.packages import ModelPackage, ModelPackages
+from clew.packages import ModelPackage, ModelPackages, group_name
 
 JSON, CSV = "application/json", "text/csv"
 FINGERPRINT = "run_fingerprint"
@@ -30,7 +29,7 @@ class SageMakerPackages(ModelPackages):
     def __init__(self, settings: SageMaker, pipeline: str, model: str, tracking_uri: str) -> None:
         self._settings = settings
         self._pipeline = pipeline
-        self._group = settings.model_package_group or group_name(model)
+        self._group = group_name(settings, model)
         self._tracking_uri = tracking_uri
         self._aws = Aws(settings.region)
         self._files = S3Files(self._aws, settings.kms_key)
@@ -184,11 +183,6 @@ class SageMakerPackages(ModelPackages):
             "SupportedContentTypes": [JSON, CSV],
             "SupportedResponseMIMETypes": [JSON],
         }
-
-
-def group_name(model: str) -> str:
-    """Return a model's name with what a group can't be called left out."""
-    return re.sub("[^a-zA-Z0-9]+", "-", model).strip("-")[:63].strip("-")
 
 
 def default_image(settings: SageMaker) -> str:

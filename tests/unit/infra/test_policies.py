@@ -218,7 +218,7 @@ JOB = (SETTINGS, str(SETTINGS.image), "s3://bucket/dvc", APP)
 @pytest.mark.parametrize(
     ("role", "rights"),
     [
-        ("CiRole", own_rights(SETTINGS, "fashion")),
+        ("CiRole", own_rights(SETTINGS, "fashion", "fashion-model")),
         ("TrainingRole", job_rights("Training", *JOB)),
         ("ProcessingRole", job_rights("Processing", *JOB)),
         ("ServingRole", serving_rights(SETTINGS, str(SETTINGS.image))),
