@@ -31,7 +31,7 @@ LEAST = SageMaker(
 )
 MOST = dataclasses.replace(
     LEAST,
-    instance=Instance("ml.g5.48xlarge", 4, 500),
+    instance=Instance("ml.p3.16xlarge", 4, 500),
     spot=Spot(max_wait_hours=48),
     distribution="torchrun",
     network=Network(("subnet-0a1b",), ("sg-0a1b",)),
@@ -93,6 +93,21 @@ def test_training_says_what_the_pipeline_wants() -> None:
     assert {tag["Key"] for tag in request["Tags"]} == {"team", "cost centre", "clew:pipeline"}
     warm = requests.training(spec(), WARM, IMAGE, PLACES)
     assert warm["ResourceConfig"]["KeepAlivePeriodInSeconds"] == 900
+
+
+@pytest.mark.parametrize(
+    ("kind", "keyed"),
+    [
+        *((kind, True) for kind in ("ml.m5.xlarge", "ml.c6i.large", "ml.p3.2xlarge")),
+        *((kind, False) for kind in ("ml.g5.xlarge", "ml.p4d.24xlarge", "ml.p3dn.24xlarge")),
+        *((kind, False) for kind in ("ml.g4dn.xlarge", "ml.m5d.large", "ml.trn1.2xlarge")),
+    ],
+)
+def test_machines_with_disks_of_their_own_take_no_key(kind: str, keyed: bool) -> None:
+    machine = dataclasses.replace(MOST.instance, type=kind)
+    settings = dataclasses.replace(MOST, instance=machine)
+    request = requests.training(spec(), settings, IMAGE, PLACES)
+    assert ("VolumeKmsKeyId" in request["ResourceConfig"]) is keyed
 
 
 @pytest.mark.parametrize("kind", MAKERS)

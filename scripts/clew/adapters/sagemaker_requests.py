@@ -27,6 +27,9 @@ HYPERPARAMETER_KEY, HYPERPARAMETER = 256, 2_500  # characters
 TAGS = 50
 VARIABLE = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
+# Machines with disks of their own, which AWS encrypts by hardware; with a key it refuses them.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.html
+LOCAL_DISKS = re.compile(r"ml\.(?:[a-z]+\d+[a-z]*d[a-z]*|g5|g6e?|gr6|p5en?|p6\S*|trn\d+n?)\.")
 CHECKPOINTS = "/opt/ml/checkpoints"
 ENTRYPOINT = (  # at most 256 characters
     f"cd /opt/ml/processing/input/code && tar xzf *.tar.gz && exec python3 {PROGRAM}"
@@ -207,11 +210,12 @@ def _output(uri: str) -> Request:
 
 
 def _instances(settings: SageMaker, key: str, count: int) -> Request:
+    kind = settings.instance.type
     return {
-        "InstanceType": settings.instance.type,
+        "InstanceType": kind,
         "InstanceCount": count,
         "VolumeSizeInGB": settings.instance.volume_gb,
-        **_key(key, settings),
+        **({} if LOCAL_DISKS.match(kind) else _key(key, settings)),
     }
 
 

@@ -71,7 +71,10 @@ def wait(options: Options, jobs: tuple[str, ...]) -> int:
             executor = _context(options, progress).executor
             for name in names:
                 if executor.find(name) is None:
-                    raise ConfigError(f"there is no job {name} on {executor.name}")
+                    raise ConfigError(
+                        f"there is no job {name} on {executor.name}",
+                        fix="`clew jobs` lists them; the name of a model's job is in `clew trace`.",
+                    )
             ended = executor.follow(names, lambda line: progress.line(without_secrets(line)))
     except KeyboardInterrupt:
         raise Detached(" ".join(names), interrupted=True) from None

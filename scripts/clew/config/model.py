@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -138,7 +139,7 @@ class Executor:
     def max_seconds(self) -> int:
         """How long a job may run."""
         chosen = self.sagemaker if self.use == "sagemaker" and self.sagemaker else self.local
-        return int(chosen.max_runtime_hours * 3600)
+        return math.ceil(chosen.max_runtime_hours * 3600)
 
     @property
     def capacity_attempts(self) -> int:
