@@ -42,6 +42,7 @@ def job_rights(
         *_container(settings, image, f"{kind}Jobs"),
         *(_each(JOIN_VPC, "*") if settings.network.subnets else ()),
         *_key(settings),
+        *(Right("secretsmanager:GetSecretValue", arn) for arn in settings.secrets.values()),
         *(
             _each(("sagemaker:CallMlflowAppApi",), tracking_uri)
             if kind == "Training" and ":mlflow-app/" in tracking_uri

@@ -254,3 +254,11 @@ def test_a_key_and_a_network_ask_rights_of_all_who_use_them() -> None:
         assert Right("kms:GenerateDataKey", key) in rights
         assert Right("kms:Decrypt", key) in rights
     assert Right("ec2:CreateNetworkInterface", "*") in serving
+
+
+def test_jobs_may_read_the_secrets_that_their_stages_need() -> None:
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mlflow-aBcDeF"
+    settings = dataclasses.replace(SETTINGS, secrets={"MLFLOW_TRACKING_PASSWORD": arn})
+    for kind in ("Training", "Processing"):
+        found = job_rights(kind, settings, "image", "s3://bucket/dvc", "https://mlflow.example.org")
+        assert Right("secretsmanager:GetSecretValue", arn) in found

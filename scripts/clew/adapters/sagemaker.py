@@ -73,6 +73,7 @@ class SageMakerExecutor(Executor):
         request = make(spec, self._settings, self._image(), places)
         document = {name: asdict(spec)[name] for name in CONTAINER_FIELDS}
         document |= {"bundle": "bundle.tar", "remote": remote_for_job(spec.remote)}
+        document |= {"secrets": dict(self._settings.secrets)}
         self._files.write(places.specification, json.dumps(document).encode())
         create = getattr(self._client, f"create_{kind.lower()}_job")
         try:

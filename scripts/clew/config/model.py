@@ -127,6 +127,7 @@ class SageMaker:
     model_package_group: str | None = None
     budget: Budget = field(default_factory=Budget)
     prices: Mapping[str, float] = field(default_factory=dict)  # USD per instance hour
+    secrets: Mapping[str, str] = field(default_factory=dict)  # variable -> ARN of its value
 
 
 @dataclass(frozen=True)

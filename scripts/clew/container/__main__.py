@@ -15,6 +15,7 @@ from clew.container.data import pull, push
 from clew.container.messages import FAILED, is_told, reason, say
 from clew.container.processes import LIFELINE, hold
 from clew.container.ranks import after_the_first, help_out, is_first
+from clew.container.secrets import bring_secrets
 from clew.container.workspace import (
     Layout,
     configure_dvc,
@@ -51,6 +52,7 @@ def run(spec: dict[str, Any], folders: Layout) -> None:
     """Do the whole job: the bundle, the data, the stages, the results."""
     source = open_bundle(spec, folders)
     set_environment(spec, folders)
+    bring_secrets(spec.get("secrets", {}))
     configure_dvc(find_dvc_folder(source), spec["remote"], folders.code / "cache")
     override_params(spec["params"])
     from dvc.repo import Repo
