@@ -39,7 +39,7 @@ def test_the_walk_of_the_documentation(tmp_path: Path) -> None:
     ]
     assert [model.returncode for model in models] == [0, 0], models
     assert "clew: gates passed" in walked.stdout, "of clew report"
-    assert "Only the data changed" in walked.stdout
+    assert "only the data changed" in walked.stdout
     assert walked.stdout.endswith("all is as this version writes it\n"), "of clew init --check"
     tags = numbers.git("tag", "--list", "data/numbers/*", cwd=tmp_path / "numbers.git")
     assert len(tags.splitlines()) == 2
