@@ -47,6 +47,8 @@ class Publisher:
 
     def _publish(self, response: Response, change: PullRequest | None, commit: CommitSha) -> Report:
         forge = self._forge()
+        if change and change.fork is None:
+            change = self._known(forge, change)
         changes = [change] if change else self._changes(forge, response.request.branch)
         found = self._report(response, changes, commit)
         self._show(forge, response, changes, commit, found)
@@ -122,6 +124,14 @@ class Publisher:
         except ClewError as error:
             self._miss(f"the pull requests of {branch} can't be read: {error.what}")
             return []
+
+    def _known(self, forge: Forge | None, change: PullRequest) -> PullRequest:
+        """Return a pull request with what the event left out; untrusted where nobody tells."""
+        try:
+            return (forge.pull_request(change.number) if forge else None) or change
+        except ClewError as error:
+            self._miss(f"pull request {change.number} can't be read: {error.what}")
+            return change
 
     def _keep(self, found: Report) -> None:
         """Write the report into the folder of artifacts, and into GitHub's job summary."""

@@ -131,6 +131,24 @@ def test_a_forks_pull_request_gets_a_check_and_a_data_diff(
     assert "pull-requests: write" in summary
 
 
+def test_a_pull_request_that_nobody_knows_is_a_strangers(proposed: Small, stub: GitHubStub) -> None:
+    head = proposed.git("rev-parse", "HEAD")
+    told = {
+        "CODEBUILD_BUILD_ID": "clew:1",
+        "CODEBUILD_WEBHOOK_EVENT": "PULL_REQUEST_UPDATED",
+        "CODEBUILD_WEBHOOK_TRIGGER": "pr/7",
+        "CODEBUILD_WEBHOOK_HEAD_REF": "refs/heads/feature",
+        "CODEBUILD_WEBHOOK_BASE_REF": "refs/heads/main",
+        "CODEBUILD_RESOLVED_SOURCE_VERSION": head,
+    }
+    there = replace(proposed, variables={**proposed.variables, **told})
+    done = there.clew("ci")
+    assert done.returncode == 0, done.stderr
+    # This stub is not at github.com, and CodeBuild names no API: nobody tells, so it is untrusted.
+    assert "no forge that clew knows" in done.stderr
+    assert "configuration and data only" in (proposed.folder / "summary.md").read_text()
+
+
 def test_without_a_token_the_run_goes_on(proposed: Small, stub: GitHubStub) -> None:
     stub.rights = {"read"}
     done = pushed(proposed, NONE, "feature").clew("ci")

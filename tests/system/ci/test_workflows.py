@@ -169,8 +169,27 @@ def test_a_pull_request_opened_updated_and_run_again(forge: Workflows) -> None:
         assert set(kept) == {".html", ".json", ".md"}
 
 
-def pull_request(forge: Workflows, action: str) -> dict[str, Any]:
-    head = {"sha": forge.git("rev-parse", "HEAD"), "ref": "feature"}
-    repository = {"repo": {"full_name": "us/it"}}
-    change = {"number": 7, "head": {**head, **repository}, "base": {"ref": "main", **repository}}
+def test_a_forks_pull_request_is_checked_and_starts_nothing(forge: Workflows) -> None:
+    pytest.importorskip("github", reason="the extra `forges` is not installed")
+    from tests.forge.github_stub import REPOSITORY, TOKEN, GitHubStub, served
+
+    with served(GitHubStub(rights={"read"})) as stub:
+        here = {"GITHUB_API_URL": stub.url, "GITHUB_REPOSITORY": REPOSITORY}
+        there = replace(forge, told=here, secrets={"GITHUB_TOKEN": TOKEN})
+        change(there, "feature")
+        stub.open_pull(7, "feature", there.git("rev-parse", "HEAD"), fork=True)
+        before = tracked(there), refs(there)
+        event = pull_request(there, "opened", of="stranger/it")
+        ran = there.run("report.yml", "pull_request", event)
+        assert ran.code == 0, ran.log
+        assert "configuration and data only" in ran.log
+        assert stub.bodies(7) == []
+        assert (tracked(there), refs(there)) == before
+
+
+def pull_request(forge: Workflows, action: str, of: str = "us/it") -> dict[str, Any]:
+    sha = forge.git("rev-parse", "HEAD")
+    head = {"sha": sha, "ref": "feature", "repo": {"full_name": of}}
+    base = {"ref": "main", "repo": {"full_name": "us/it"}}
+    change = {"number": 7, "head": head, "base": base}
     return {"action": action, "number": 7, "pull_request": change}
