@@ -174,7 +174,7 @@ def test_a_bucket_a_role_and_an_app_that_are_not_there(
     told.fails("bucket", "clew-nobodys does not exist", "Create it in eu-west-1")
     told.fails("MLflow App", "does not exist")
     told.fails("processing role", "there is no role", "role/nobody")
-    assert "bucket versioning" in told.names("unknown")
+    assert "bucket versioning" in told.names("FAIL")
     there = ask(MLFLOW_TRACKING_URI=stand.mlflow_app_arn)
     assert there.findings["MLflow App"]["detail"].startswith("Created")
 
