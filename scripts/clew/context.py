@@ -13,6 +13,7 @@ from clew.project import Project
 
 if TYPE_CHECKING:
     from clew.edges import LineageGraph
+    from clew.log import Log
     from clew.packages import ModelPackages
 
 
@@ -24,6 +25,7 @@ class Context:
     executor: Executor
     tracker: Tracker
     reporter: Reporter
+    log: Log
     state: Path  # `.clew`: bundles, local jobs and the embedded MLflow store
     packages: ModelPackages | None = None  # where pipeline.yaml has executor.sagemaker
     graph: LineageGraph | None = None

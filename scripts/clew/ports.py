@@ -207,6 +207,7 @@ class ModelVersion:
     run_id: RunId
     tags: Mapping[str, str]
     aliases: tuple[str, ...] = ()
+    created: float = 0.0  # seconds since 1970, by MLflow's clock
 
     @property
     def uri(self) -> str:

@@ -13,6 +13,7 @@ from clew.evaluate import Evaluation
 from clew.identity import CommitSha, code_tag
 from clew.packages import ARN, ensure_package
 from clew.ports import ModelVersion
+from clew.records.sign_off import model_entry
 from clew.request import RunRequest
 from clew.resolve import Resolution
 from clew.train import Trained
@@ -57,6 +58,7 @@ def register(
         found = tracker.create_version(trained.run_id, lineage.chain(resolution) | verdict)
         context.reporter.step("register", f"model version {found.uri}")
     tracker.tag_version(found, verdict)
+    context.log.append([model_entry(found, lineage.chain(resolution))], publish=not unfit)
     if not unfit and commit != resolution.data_git_commit_id:
         _keep(context, commit)
     record_edges(context, trained.run_id)

@@ -10,6 +10,7 @@ from clew.dvcyaml import load
 from clew.identity import CommitSha
 from clew.mlflow_runs import finished_training
 from clew.process import Processed
+from clew.records.sign_off import data_entry, message
 from clew.remote_data import ensure_in_remote
 from clew.repository import Advance
 from clew.request import RunRequest
@@ -38,6 +39,7 @@ def version(context: Context, request: RunRequest, processed: Processed) -> Vers
     pushed = 0
     if not resolution.tagged or finished_training(context, resolution) is None:
         pushed = ensure_in_remote(context, "version", resolution.outputs)
+    entry = data_entry(context, resolution)
     if request.dirty:
         return Versioned(resolution, created=False, published=False, pushed=pushed)
     repository = context.project.repository
@@ -47,9 +49,10 @@ def version(context: Context, request: RunRequest, processed: Processed) -> Vers
     if created:
         origin = resolution.data_git_commit_id
         context.reporter.step("version", f"tag {tag} on {origin[:12]}")
-        repository.create_tag(tag, origin, f"Data version of {context.pipeline.name}")
+        repository.create_tag(tag, origin, message(context.pipeline.name, entry))
     if published:
         repository.push_tag(tag)
+    context.log.append([entry], publish=published)
     if not resolution.tagged:
         resolution = resolve_request(context, request, resolution.commit)
     return Versioned(resolution, created=created, published=published, pushed=pushed)

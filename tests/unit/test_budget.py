@@ -123,6 +123,7 @@ def context(
         executor=cast(Any, FakeExecutor(usage, *jobs)),
         tracker=cast(Any, FakeTracker(*runs)),
         reporter=cast(Any, None),
+        log=cast(Any, None),
         state=Path(),
     )
 

@@ -33,7 +33,7 @@ LOCAL_URL = re.compile(r"(?!\w[\w+.-]*://)(?![^/]*:)")
 PASSWORD = re.compile(r"(?P<user>ssh://[^/:@]*):[^/]*@")
 
 
-class _Pushed(Enum):
+class Pushed(Enum):
     DONE = "done"
     BEHIND = "behind"  # the remote has something else there by now
     DECLINED = "declined"  # the remote's rules are against it
@@ -182,7 +182,7 @@ class GitRepository(GitWriter):
         ref = f"refs/tags/{tag}"
         ours = self.commit(ref)
         pushed, said = self._push(remote, f"{ref}:{ref}")
-        if pushed is _Pushed.DONE:
+        if pushed is Pushed.DONE:
             return
         theirs = self._refs(remote, ref, f"{ref}^{{}}").get(ref)
         if theirs is None:
@@ -199,9 +199,9 @@ class GitRepository(GitWriter):
         commit = new
         for _ in range(PUSH_ATTEMPTS):
             pushed, _said = self._push(remote, f"{commit}:refs/heads/{branch}")
-            if pushed is _Pushed.DONE:
+            if pushed is Pushed.DONE:
                 return Advance.MOVED if commit == new else Advance.REBASED
-            if pushed is _Pushed.DECLINED:
+            if pushed is Pushed.DECLINED:
                 break
             head = self._head_of(remote, branch)
             before, wanted, there = self.object_ids([(c, path) for c in (old, new, head)])
@@ -232,24 +232,24 @@ class GitRepository(GitWriter):
     def _offer(self, remote: str, branch: str, commit: CommitSha) -> None:
         name = f"clew/{branch}-{commit[:12]}"
         pushed, said = self._push(remote, f"{commit}:refs/heads/{name}")
-        if pushed is not _Pushed.DONE:
+        if pushed is not Pushed.DONE:
             raise OutsideError(
                 f"the remote '{remote}' takes dvc.lock neither on {branch} nor as {name}: {said}",
                 fix="Allow branches named clew/* there, then run again.",
             )
 
-    def _push(self, remote: str, refspec: str) -> tuple[_Pushed, str]:
+    def _push(self, remote: str, refspec: str) -> tuple[Pushed, str]:
         """Push one ref, never forced; OutsideError when the remote could not be asked at all."""
         arguments = (*PUSH, remote, refspec)
         done = self._git.attempt(*arguments)
         if done.returncode == 0:
-            return _Pushed.DONE, ""
+            return Pushed.DONE, ""
         rows = done.stdout.decode(errors="replace").splitlines()
         said = next((row.split("\t")[-1] for row in rows if row.startswith("!")), None)
         if said is None:
             raise failure(self.root, arguments, done.returncode, done.stderr)
         lost = said.startswith("[rejected]") or LOST_RACES.search(said)
-        return (_Pushed.BEHIND if lost else _Pushed.DECLINED), without_secrets(said)
+        return (Pushed.BEHIND if lost else Pushed.DECLINED), without_secrets(said)
 
 
 def _check_same(tag: str, ours: CommitSha, theirs: CommitSha) -> None:

@@ -337,6 +337,7 @@ def _version(version: Any) -> ModelVersion:
         run_id=RunId(version.run_id),
         tags=dict(version.tags),
         aliases=tuple(version.aliases),
+        created=(version.creation_timestamp or 0) / 1000,
     )
 
 

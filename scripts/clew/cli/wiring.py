@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clew.adapters.git import GitRepository
+from clew.adapters.git_log import GitLog
 from clew.cli.options import Options
 from clew.config.load import load, overridden
 from clew.config.schema import ValidationCache
@@ -83,6 +84,7 @@ def open_context(
         executor=_executor(pipeline, state, options),
         tracker=_tracker(pipeline, state.parent),
         reporter=reporter,
+        log=GitLog(project.repository.root, pipeline.name),
         state=state,
         packages=packages,
         graph=graph,
@@ -107,6 +109,7 @@ def open_draft(place: Place, planned: Plan) -> tuple[Context, CommitSha]:
         executor=LocalExecutor(state / "jobs", {}),
         tracker=_tracker(pipeline, place.path),
         reporter=PlainReporter(),
+        log=GitLog(repository.root, pipeline.name),
         state=state,
     )
     return context, commit

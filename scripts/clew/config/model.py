@@ -176,15 +176,29 @@ class Promotion:
 
 @dataclass(frozen=True)
 class Records:
-    manifest: str
+    """Where the dataset lists its records, and the names of its columns."""
+
+    manifest: str  # CSV or Parquet, by its suffix
     subject: str = "subject_id"
     record: str = "record_id"
     split: str = "split"
+    label: str = "label"  # this column and the next two may be absent
+    file: str = "file_path"  # relative to pipeline.yaml or to the manifest
+    sha256: str = "sha256"  # of the record's file
+    subjects_across_splits: bool = False  # whether a subject may be in several splits
+    vault: str = ".clew/vault.db"  # SQLite file of the salts, relative to pipeline.yaml
+    key_file: str | None = None  # subject key, mode 0600; relative to pipeline.yaml, or ~/…
+    kms_key_file: str | None = None  # subject key as AWS KMS has wrapped it, base64
 
 
 @dataclass(frozen=True)
 class Consent:
-    registry: str
+    """Who agreed to the use of their data."""
+
+    registry: str  # CSV file in Git, relative to pipeline.yaml
+    database: str | None = None  # name of the variable with the SQLAlchemy URL; the CSV follows it
+    table: str = "consent"
+    deadline_days: float = 30.0  # within which production has to reflect a revocation
 
 
 @dataclass(frozen=True)

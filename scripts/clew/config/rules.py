@@ -26,6 +26,7 @@ def findings(pipeline: Pipeline) -> Iterator[Finding]:
         _missing_section(pipeline),
         _one_alias(pipeline),
         _manifest_outside(pipeline),
+        _two_keys(pipeline),
     )
 
 
@@ -102,3 +103,10 @@ def _manifest_outside(pipeline: Pipeline) -> Iterator[Finding]:
     if records and not any(_inside(records.manifest, output) for output in outputs):
         text = f"found {shown(records.manifest)}; allowed: a file in {', '.join(outputs)}"
         yield ("records", "manifest"), text
+
+
+def _two_keys(pipeline: Pipeline) -> Iterator[Finding]:
+    records = pipeline.records
+    if records and records.key_file and records.kms_key_file:
+        text = f"found {shown(records.kms_key_file)} beside key_file; allowed: one of them"
+        yield ("records", "kms_key_file"), text

@@ -1,0 +1,166 @@
+"""Git: the log as a chain of commits without files, under a ref that is no branch and no tag.
+
+Each commit's message is a line for people and one line of JSON. The remote's log is mirrored under
+a ref of its own that only ever moves forward, so a log that was rewritten there does not go unseen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clew.adapters.git import FETCH, PUSH_ATTEMPTS, GitRepository, Pushed
+from clew.errors import OutsideError, Unverifiable
+from clew.identity import CommitSha
+from clew.log import KEYS, Draft, Entry, Log
+
+FORMAT = "%H%x00%P%x00%ct%x00%B%x00%x00"
+WHO = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in (("NAME", "clew"), ("EMAIL", "clew@localhost"))
+}
+
+
+class GitLog(GitRepository, Log):
+    """The log of one pipeline in a repository."""
+
+    def __init__(self, root: Path, pipeline: str) -> None:
+        super().__init__(root)
+        self._ref = f"refs/clew/log/{pipeline}"
+        self._theirs = f"refs/clew/remote-log/{pipeline}"
+
+    def logged(self) -> list[Entry]:
+        head = self.head()
+        return [] if head is None else list(self._read(head))
+
+    def head(self) -> CommitSha | None:
+        return self._peeled(self._ref)
+
+    def fetch(self) -> None:
+        remote = self._remote()
+        if remote is None:
+            return
+        there = self._refs(remote, self._ref).get(self._ref)
+        seen = self._peeled(self._theirs)
+        if there is None and seen is not None:
+            raise self._rewritten(remote, "it is gone")
+        if there is None:
+            return
+        if there != seen:
+            done = self._git.attempt(*FETCH, remote, f"{self._ref}:{self._theirs}")
+            if done.returncode and self._peeled(there) is not None:
+                raise self._rewritten(remote, f"{there[:12]} does not continue {seen}")
+            if done.returncode:
+                self._git.run(*FETCH, remote, self._ref)  # says why it can't be had
+                raise self._rewritten(remote, f"{there[:12]} does not continue {seen}")
+        self._catch_up()
+
+    def append(self, drafts: Sequence[Draft], *, publish: bool) -> None:
+        if not publish or self._remote() is None:
+            self._extend(self.head(), drafts)
+            return
+        missing = {draft.key for draft in drafts} - {entry.key for entry in self.logged()}
+        if not missing and self.head() == self._peeled(self._theirs):
+            return
+        for _ in range(PUSH_ATTEMPTS):
+            self.fetch()
+            head = self._extend(self.head(), drafts)
+            if head is None or head == self._peeled(self._theirs) or self._published(head):
+                return
+        raise OutsideError(
+            f"the log {self._ref} of the Git remote moves too fast to be written to",
+            fix="Run the same command again.",
+        )
+
+    # --- parts -------------------------------------------------------------------------------
+
+    def _published(self, head: CommitSha) -> bool:
+        """Push the log; False when the remote has gone on meanwhile."""
+        remote = self._some_remote()
+        pushed, said = self._push(remote, f"{head}:{self._ref}")
+        if pushed is Pushed.DECLINED:
+            raise OutsideError(
+                f"the remote '{remote}' does not take the log {self._ref}: {said}",
+                fix="Allow clew to push refs/clew/* there, then run again.",
+            )
+        if pushed is Pushed.DONE:
+            self._git.run("update-ref", self._theirs, head)
+        return pushed is Pushed.DONE
+
+    def _catch_up(self) -> None:
+        """Put what only this clone has after what the remote has."""
+        theirs, ours = self._peeled(self._theirs), self.head()
+        if theirs is None or (ours is not None and self.is_ancestor(theirs, ours)):
+            return
+        own = self.logged()
+        self._set(theirs, ours)
+        self._extend(theirs, [Draft(entry.kind, entry.facts) for entry in own])
+
+    def _extend(self, head: CommitSha | None, drafts: Sequence[Draft]) -> CommitSha | None:
+        """Return the head with the entries that were not there."""
+        known = {entry.key for entry in self._read(head)} if head else set()
+        before = head
+        for draft in drafts:
+            if draft.key not in known:
+                known.add(draft.key)
+                head = self._entry(draft, head)
+        if head is not None and head != before:
+            self._set(head, before)
+        return head
+
+    def _entry(self, draft: Draft, parent: CommitSha | None) -> CommitSha:
+        tree = self._git.run("hash-object", "-w", "-t", "tree", "--stdin").decode().strip()
+        line = " ".join(draft.key)
+        document = json.dumps({"kind": draft.kind, **draft.facts}, sort_keys=True)
+        above = ("-p", parent) if parent else ()
+        made = self._git.run(
+            *("commit-tree", "--no-gpg-sign", *above, "-F", "-", tree),
+            stdin=f"{line}\n\n{document}\n".encode(),
+            env=WHO,
+        )
+        return CommitSha(made.decode().strip())
+
+    def _set(self, head: CommitSha, before: CommitSha | None) -> None:
+        """Move the ref from what was read; OutsideError when another command has moved it."""
+        done = self._git.attempt("update-ref", self._ref, head, before or "")
+        if done.returncode:
+            raise OutsideError(
+                f"another command wrote to the log {self._ref} at the same time",
+                fix="Run the same command again.",
+            )
+
+    def _read(self, head: CommitSha) -> Iterator[Entry]:
+        rows = self._git.run("log", "--reverse", f"--format={FORMAT}", head).decode()
+        above = ""
+        for number, row in enumerate(rows.split("\0\0\n")[:-1], start=1):
+            sha, parents, seconds, text = row.split("\0", 3)
+            if parents != above:
+                raise self._unreadable(number, sha, "it does not stand on the entry before it")
+            above = sha
+            moment = datetime.fromtimestamp(int(seconds), UTC)
+            yield self._parsed(number, CommitSha(sha), moment, text)
+
+    def _parsed(self, number: int, sha: CommitSha, moment: datetime, text: str) -> Entry:
+        try:
+            facts = json.loads(text.partition("\n\n")[2])
+            kind = facts.pop("kind")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise self._unreadable(number, sha, "it is no JSON object with a kind") from error
+        if kind not in KEYS or not all(isinstance(value, str) for value in facts.values()):
+            raise self._unreadable(number, sha, f"its kind {kind!r} or its facts are unknown")
+        return Entry(number, sha, moment, kind, facts)
+
+    def _unreadable(self, number: int, sha: str, why: str) -> Unverifiable:
+        return Unverifiable(
+            f"entry {number} ({sha[:12]}) of the log {self._ref} can't be read: {why}",
+            fix="Someone else wrote to that ref: compare it with another clone's.",
+        )
+
+    def _rewritten(self, remote: str, why: str) -> Unverifiable:
+        return Unverifiable(
+            f"the log {self._ref} of the remote '{remote}' was rewritten: {why}",
+            fix=f"What it was before is here as {self._theirs}; find out who changed it.",
+        )

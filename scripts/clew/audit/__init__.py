@@ -1,0 +1,1 @@
+"""Audit: one question each about who is in which model."""
