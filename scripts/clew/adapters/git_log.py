@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clew.adapters.git import FETCH, PUSH_ATTEMPTS, GitRepository, Pushed
+from clew.adapters.git_write import NO_OBJECT
 from clew.errors import OutsideError, Unverifiable
 from clew.identity import CommitSha
 from clew.log import KEYS, Draft, Entry, Log
@@ -47,28 +48,23 @@ class GitLog(GitRepository, Log):
         seen = self._peeled(self._theirs)
         if there is None and seen is not None:
             raise self._rewritten(remote, "it is gone")
-        if there is None:
-            return
-        if there != seen:
-            done = self._git.attempt(*FETCH, remote, f"{self._ref}:{self._theirs}")
-            if done.returncode and self._peeled(there) is not None:
-                raise self._rewritten(remote, f"{there[:12]} does not continue {seen}")
-            if done.returncode:
-                self._git.run(*FETCH, remote, self._ref)  # says why it can't be had
-                raise self._rewritten(remote, f"{there[:12]} does not continue {seen}")
-        self._catch_up()
+        if there is not None and there != seen:
+            self._git.run(*FETCH, remote, self._ref)
+            if seen is not None and not self.is_ancestor(seen, there):
+                raise self._rewritten(remote, f"{there[:12]} does not continue {seen[:12]}")
+            self._git.run("update-ref", self._theirs, there)
+        self._extend([])
 
     def append(self, drafts: Sequence[Draft], *, publish: bool) -> None:
-        if not publish or self._remote() is None:
-            self._extend(self.head(), drafts)
-            return
+        publish = publish and self._remote() is not None
         missing = {draft.key for draft in drafts} - {entry.key for entry in self.logged()}
-        if not missing and self.head() == self._peeled(self._theirs):
+        if not missing and not (publish and self.head() != self._peeled(self._theirs)):
             return
         for _ in range(PUSH_ATTEMPTS):
-            self.fetch()
-            head = self._extend(self.head(), drafts)
-            if head is None or head == self._peeled(self._theirs) or self._published(head):
+            if publish:
+                self.fetch()
+            head = self._extend(drafts)
+            if not publish or head == self._peeled(self._theirs) or self._published(head):
                 return
         raise OutsideError(
             f"the log {self._ref} of the Git remote moves too fast to be written to",
@@ -77,7 +73,7 @@ class GitLog(GitRepository, Log):
 
     # --- parts -------------------------------------------------------------------------------
 
-    def _published(self, head: CommitSha) -> bool:
+    def _published(self, head: CommitSha | None) -> bool:
         """Push the log; False when the remote has gone on meanwhile."""
         remote = self._some_remote()
         pushed, said = self._push(remote, f"{head}:{self._ref}")
@@ -87,29 +83,41 @@ class GitLog(GitRepository, Log):
                 fix="Allow clew to push refs/clew/* there, then run again.",
             )
         if pushed is Pushed.DONE:
-            self._git.run("update-ref", self._theirs, head)
+            self._git.run("update-ref", self._theirs, head or "")
         return pushed is Pushed.DONE
 
-    def _catch_up(self) -> None:
-        """Put what only this clone has after what the remote has."""
-        theirs, ours = self._peeled(self._theirs), self.head()
-        if theirs is None or (ours is not None and self.is_ancestor(theirs, ours)):
-            return
-        own = self.logged()
-        self._set(theirs, ours)
-        self._extend(theirs, [Draft(entry.kind, entry.facts) for entry in own])
+    def _extend(self, drafts: Sequence[Draft]) -> CommitSha | None:
+        """Return the head with the drafts that were missing; other commands may write meanwhile.
 
-    def _extend(self, head: CommitSha | None, drafts: Sequence[Draft]) -> CommitSha | None:
-        """Return the head with the entries that were not there."""
+        What only this clone has comes after all that the remote has.
+        """
+        for _ in range(PUSH_ATTEMPTS):
+            ours, theirs = self.head(), self._peeled(self._theirs)
+            head, wanted = ours, list(drafts)
+            if theirs is not None and not (ours and self.is_ancestor(theirs, ours)):
+                own = self._read(ours) if ours else ()
+                wanted = [*(Draft(entry.kind, entry.facts) for entry in own), *wanted]
+                head = theirs
+            head = self._with(head, wanted)
+            if head == ours or self._moved(ours, head):
+                return head
+        raise OutsideError(
+            f"other commands write to the log {self._ref} all the time",
+            fix="Run the same command again.",
+        )
+
+    def _with(self, head: CommitSha | None, drafts: Sequence[Draft]) -> CommitSha | None:
         known = {entry.key for entry in self._read(head)} if head else set()
-        before = head
         for draft in drafts:
             if draft.key not in known:
                 known.add(draft.key)
                 head = self._entry(draft, head)
-        if head is not None and head != before:
-            self._set(head, before)
         return head
+
+    def _moved(self, before: CommitSha | None, head: CommitSha | None) -> bool:
+        """Move the ref; False when it is no longer where it was."""
+        done = self._git.attempt("update-ref", self._ref, head or "", before or NO_OBJECT)
+        return done.returncode == 0
 
     def _entry(self, draft: Draft, parent: CommitSha | None) -> CommitSha:
         tree = self._git.run("hash-object", "-w", "-t", "tree", "--stdin").decode().strip()
@@ -122,15 +130,6 @@ class GitLog(GitRepository, Log):
             env=WHO,
         )
         return CommitSha(made.decode().strip())
-
-    def _set(self, head: CommitSha, before: CommitSha | None) -> None:
-        """Move the ref from what was read; OutsideError when another command has moved it."""
-        done = self._git.attempt("update-ref", self._ref, head, before or "")
-        if done.returncode:
-            raise OutsideError(
-                f"another command wrote to the log {self._ref} at the same time",
-                fix="Run the same command again.",
-            )
 
     def _read(self, head: CommitSha) -> Iterator[Entry]:
         rows = self._git.run("log", "--reverse", f"--format={FORMAT}", head).decode()
