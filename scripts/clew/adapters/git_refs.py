@@ -16,6 +16,7 @@ from clew.pointer_files import Held, held_by, is_pointer_file
 
 REMOTE_REFS = ("refs/heads/*", "refs/tags/*")
 FORMAT = "%(refname)%00%(objectname)%00%(objecttype)%00%(*objectname)%00%(*objecttype)"
+OWN = "refs/clew/"
 BLOB_MODES = ("100644", "100755")
 
 
@@ -73,7 +74,8 @@ class GitRefs(GitRepository, Refs):
         for row in rows:
             name, oid, kind, peeled, peeled_kind = row.decode(errors="surrogateescape").split("\0")
             # `origin/HEAD` is another name of a branch that is listed too.
-            if "commit" in (kind, peeled_kind) and not name.endswith("/HEAD"):
+            ours = name.startswith(OWN)  # the log, which holds no files
+            if "commit" in (kind, peeled_kind) and not name.endswith("/HEAD") and not ours:
                 refs[name] = CommitSha(oid if kind == "commit" else peeled)
         return refs | self._stashes() | self._heads()
 
