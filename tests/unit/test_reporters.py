@@ -24,6 +24,8 @@ def test_plain_lines_have_the_time_and_come_seldom(
             reporter.progress("pushed", done, 9)  # over within a second
         for done in range(1, 101):
             reporter.progress("pulled", done * 1000, 100_000)
+        for _ in range(300):
+            reporter.progress("pulled", 100_000, 100_000)  # all is there and is being sorted
         reporter.line("epoch 1")
     lines = capsys.readouterr().err.splitlines()
     assert all(re.match(r"\d\d:\d\d:\d\dZ ", line) for line in lines)

@@ -20,7 +20,7 @@ class PlainReporter(Reporter):
     def __init__(self) -> None:
         self._transfer = ("", 0)
         self._due = 0.0
-        self._told = False
+        self._told = -1  # the count that was shown last
 
     def __enter__(self) -> Self:
         return self
@@ -41,9 +41,10 @@ class PlainReporter(Reporter):
     def progress(self, verb: str, done: int, total: int) -> None:
         now = time.monotonic()
         if (verb, total) != self._transfer:
-            self._transfer, self._due, self._told = (verb, total), now + 1, False
-        if now >= self._due or (self._told and done == total):
-            self._due, self._told = now + PROGRESS_SECONDS, True
+            self._transfer, self._due, self._told = (verb, total), now + 1, -1
+        due = now >= self._due or (self._told >= 0 and done == total)
+        if due and done != self._told:
+            self._due, self._told = now + PROGRESS_SECONDS, done
             self._write(f"{'':<9} {verb} {done:,} of {total:,} files")
 
     def _write(self, text: str) -> None:
