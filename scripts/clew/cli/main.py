@@ -26,6 +26,7 @@ from clew.cli import (
     jobs,
     report,
     steps,
+    subjects,
 )
 from clew.errors import ClewError, Detached
 
@@ -41,6 +42,7 @@ GROUPS = {
     "Its steps": ["process", "version", "train", "evaluate", "register"],
     "Questions": ["resolve", "trace", "report", "attribute"],
     "Jobs": ["jobs", "wait"],
+    "Records": ["subject"],
     "Clean-up": ["gc"],
     "Deployment": ["deploy", "rollback", "undeploy"],
 }
@@ -62,7 +64,7 @@ def clew() -> None:
     """Lead from a model in production back to the exact data, code and parameters."""
 
 
-for module in (init, steps, ci, ask, report, attribute, doctor, jobs, cleanup, deploy):
+for module in (init, steps, ci, ask, report, attribute, doctor, jobs, subjects, cleanup, deploy):
     for command in module.COMMANDS:
         clew.add_command(command)
 

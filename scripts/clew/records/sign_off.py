@@ -9,6 +9,7 @@ from clew.log import DATA, MODEL, Draft
 from clew.ports import ModelVersion
 from clew.records.checks import refuse_unsound
 from clew.records.manifest import read_manifest
+from clew.records.signed import column_names
 from clew.resolve import Resolution
 
 LINEAGE = ("data_version", "data_fingerprint", "data_git_commit_id")
@@ -44,6 +45,7 @@ def _manifest(context: Context, resolution: Resolution) -> dict[str, str]:
     counts = refuse_unsound(context, resolution, manifest)
     return {
         "manifest": manifest.path,
+        "manifest_columns": column_names(context.pipeline.records),
         "manifest_md5": manifest.md5,
         "manifest_sha256": manifest.sha256,
         "records": str(counts.records),

@@ -1,22 +1,33 @@
 """Tokens: how subjects are called wherever their own ids must not be.
 
 A subject's token is HMAC-SHA256 under the subject key over its salt and its id. The salts lie in
-the vault; forgetting a subject is deleting its salt, after which nobody can tell its token.
+the vault, each under an HMAC of the id, so the vault names nobody. Forgetting a subject is deleting
+its salt, after which nobody can tell its token; a mark stays that there was one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NewType, Protocol
+
+from clew.errors import Unverifiable
+from clew.records.keys import digest, key_id
 
 Token = NewType("Token", str)  # 64 hex digits
 FORGOTTEN = Token("0" * 64)  # of every subject whose salt was deleted
+SALT_BYTES = 16
+BATCH = 10_000  # subjects
 
 
 class Tokens(Protocol):
-    """The vault of salts together with the subject key."""
+    """Who is called what."""
 
-    key_id: str  # tells keys apart and gives none away
+    id: str  # of key and vault: the same subject has the same token only under the same one
+
+    def count(self) -> int:
+        """Return how many subjects the vault ever saw."""
 
     def find(self, subject: str) -> Token | None:
         """Return a subject's token, None when the vault never saw it.
@@ -26,3 +37,94 @@ class Tokens(Protocol):
 
     def of(self, subjects: Iterable[str]) -> dict[str, Token]:
         """Return the token of each subject; new ones are given a salt, forgotten ones FORGOTTEN."""
+
+
+class Vault(Protocol):
+    """The salts, each under the lookup of its subject; an empty one is of a forgotten subject."""
+
+    def claim(self, key_id: str) -> str:
+        """Bind a new vault to a key and return its id; Unverifiable when it is another key's."""
+
+    def count(self) -> int: ...
+
+    def salts(self, lookups: Sequence[bytes]) -> dict[bytes, bytes]: ...
+
+    def add(self, salts: Mapping[bytes, bytes]) -> None:
+        """Keep salts for lookups that have none; those that another command gave one keep it."""
+
+    def forget(self, lookup: bytes) -> bool:
+        """Delete a salt for good; False when there is none."""
+
+    def replace(self, salts: Mapping[bytes, bytes], key_id: str) -> None:
+        """Put these salts in the place of all, bound to another key, at once or not at all."""
+
+
+class VaultTokens(Tokens):
+    """The vault together with the subject key."""
+
+    def __init__(self, key: bytes, vault: Vault) -> None:
+        self._key, self._vault = key, vault
+        self.id = f"{key_id(key)}-{vault.claim(key_id(key))}"
+
+    def count(self) -> int:
+        return self._vault.count()
+
+    def find(self, subject: str) -> Token | None:
+        lookup = self._lookup(subject)
+        salt = self._vault.salts([lookup]).get(lookup)
+        if salt == b"":
+            raise Unverifiable(
+                "this subject was forgotten: its salt is deleted, so its token is nobody's",
+                fix="What the manifests still hold of it shows `clew audit excluded`.",
+            )
+        return None if salt is None else self._token(salt, subject)
+
+    def of(self, subjects: Iterable[str]) -> dict[str, Token]:
+        found: dict[str, Token] = {}
+        rest = iter(dict.fromkeys(subjects))
+        while batch := list(islice(rest, BATCH)):
+            found.update(self._of(batch))
+        return found
+
+    def forget(self, subject: str) -> bool:
+        """Delete a subject's salt; False when there was none."""
+        return self._vault.forget(self._lookup(subject))
+
+    def rotated(self, key: bytes, subjects: Iterable[str]) -> VaultTokens:
+        """Return the tokens under another key, of the subjects whose salts are to be kept.
+
+        The salts stay the subjects' own, the forgotten stay forgotten, and the vault changes at
+        once or not at all.
+        """
+        carried: dict[bytes, bytes] = {}
+        rest = iter(dict.fromkeys(subjects))
+        while batch := list(islice(rest, BATCH)):
+            lookups = {self._lookup(subject): subject for subject in batch}
+            for lookup, salt in self._vault.salts(list(lookups)).items():
+                carried[digest(key, b"lookup", lookups[lookup].encode())] = salt
+        self._vault.replace(carried, key_id(key))
+        return VaultTokens(key, self._vault)
+
+    def _of(self, subjects: Sequence[str]) -> Iterator[tuple[str, Token]]:
+        lookups = {subject: self._lookup(subject) for subject in subjects}
+        salts = self._vault.salts(list(lookups.values()))
+        missing = [lookup for lookup in lookups.values() if lookup not in salts]
+        if missing:
+            self._vault.add({lookup: secrets.token_bytes(SALT_BYTES) for lookup in missing})
+            salts = self._vault.salts(list(lookups.values()))
+        for subject, lookup in lookups.items():
+            salt = salts[lookup]
+            yield subject, self._token(salt, subject) if salt else FORGOTTEN
+
+    def _lookup(self, subject: str) -> bytes:
+        return digest(self._key, b"lookup", subject.encode())
+
+    def _token(self, salt: bytes, subject: str) -> Token:
+        return Token(digest(self._key, b"token", salt + subject.encode()).hex())
+
+
+def revealed(tokens: Tokens, wanted: Iterable[Token], subjects: Iterable[str]) -> dict[Token, str]:
+    """Return which of the subjects have these tokens: what --reveal shows."""
+    wanted = set(wanted)
+    named = ((subject, tokens.find(subject)) for subject in dict.fromkeys(subjects))
+    return {token: subject for subject, token in named if token in wanted and token is not None}

@@ -1,0 +1,71 @@
+"""Signed-off manifests: read again, and held against what the log says of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from clew.config.model import Records
+from clew.context import Context
+from clew.errors import ClewError, Unverifiable
+from clew.identity import CommitSha, data_fingerprint
+from clew.log import DATA, Entry
+from clew.records.manifest import Manifest, read_manifest
+from clew.resolve import Pointers, pointers_then
+
+COLUMNS = ("subject", "record", "split", "label", "file", "sha256")
+LOST = "Restore its data from a backup; without it nobody can tell who is in this version."
+
+
+def data_entries(entries: list[Entry]) -> list[Entry]:
+    """Return the data versions, in the order the log saw them."""
+    return [entry for entry in entries if entry.kind == DATA]
+
+
+def column_names(records: Records) -> str:
+    """Return the names of the columns, as the log's entry keeps them."""
+    return json.dumps({name: getattr(records, name) for name in COLUMNS})
+
+
+def manifest_of(context: Context, facts: Mapping[str, str]) -> Manifest:
+    """Return the manifest of a data version, with the bytes that were signed off.
+
+    `facts` are those of its log entry. Unverifiable says what is missing or differs.
+    """
+    tag = facts["data_version"]
+    if "manifest_sha256" not in facts:
+        raise Unverifiable(
+            f"the log has no manifest of {tag}: pipeline.yaml had no `records` then",
+            fix="Who is in it can't be told from a manifest.",
+        )
+    try:
+        names = replace(Records(facts["manifest"]), **json.loads(facts["manifest_columns"]))
+        manifest = read_manifest(context.store, _pointers(context, facts), names)
+    except ClewError as error:
+        raise Unverifiable(f"the manifest of {tag} can't be had: {error.what}", fix=LOST) from error
+    if manifest.sha256 != facts["manifest_sha256"]:
+        raise Unverifiable(
+            f"the manifest of {tag} has the sha256 {manifest.sha256}, "
+            f"and {facts['manifest_sha256']} was signed off",
+            fix=LOST,
+        )
+    return manifest
+
+
+def subjects(context: Context) -> Iterator[str]:
+    """Yield the subjects of all signed-off manifests, many of them several times."""
+    for entry in data_entries(context.log.logged()):
+        for row in manifest_of(context, entry.facts).rows():
+            yield row.subject
+
+
+def _pointers(context: Context, facts: Mapping[str, str]) -> Pointers:
+    commit = CommitSha(facts["data_git_commit_id"])
+    repository = context.project.repository
+    if repository.object_ids([(commit, "")]) == [None]:
+        repository.fetch_tag(facts["data_version"])
+    pointers = pointers_then(context.project, context.pipeline, commit)
+    if data_fingerprint(pointers) != facts["data_fingerprint"]:
+        raise Unverifiable(f"the pointers at {commit[:12]} are not those that were signed off")
+    return pointers
