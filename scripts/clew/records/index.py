@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from clew.identity import CommitSha
@@ -18,29 +20,80 @@ class Interval(NamedTuple):
     last: int
 
 
+class Joining(NamedTuple):
+    """A record that a data version has, and the one before had not, or had otherwise."""
+
+    record: str
+    token: Token
+    split: str
+
+
 @dataclass(frozen=True)
 class IndexedVersion:
     """A data version as the log has it, and how its manifest was found."""
 
     number: int  # 1, 2, … in the order of the log's `data` entries
     entry: CommitSha  # of the log
-    data_version: str
-    data_git_commit_id: CommitSha
-    manifest_sha256: str
-    records: int
-    problem: str = ""  # why its manifest could not be taken in; its records are then unknown
+    at: datetime  # of that entry
+    facts: Mapping[str, str]
+    problem: str = ""  # why its manifest could not be taken in: its records are then unknown
+
+    @property
+    def data_version(self) -> str:
+        return self.facts["data_version"]
+
+
+@dataclass(frozen=True)
+class IndexedModel:
+    """A model version as the log has it."""
+
+    entry: CommitSha  # of the log
+    at: datetime  # of that entry
+    number: int | None  # of its data version; None where the log has no such
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        return self.facts["model"]
 
 
 class RecordIndex(Protocol):
-    """The index of one pipeline."""
+    """The index of one pipeline; Unverifiable wherever it is found damaged."""
 
     def head(self) -> CommitSha | None:
-        """Return the log's entry up to which it goes, None while it is empty.
+        """Return the log's entry up to which it goes, None while it is empty."""
 
-        Unverifiable when it is damaged or was built under another key.
-        """
+    def tokens_id(self) -> str:
+        """Return the id of the tokens it was built with, empty while it is empty."""
+
+    def subjects(self) -> int:
+        """Return how many subjects it knows."""
 
     def versions(self) -> list[IndexedVersion]: ...
 
     def find(self, token: Token) -> list[Interval]:
         """Return all intervals of a subject's records, in the order of first versions."""
+
+    def models(self, numbers: Sequence[tuple[int, int]]) -> list[IndexedModel]:
+        """Return the models of the data versions in these ranges, both ends included."""
+
+    def begin(self, tokens_id: str) -> None:
+        """Bind an empty index to tokens; Unverifiable when it was built with others."""
+
+    def add_version(
+        self, version: IndexedVersion, leaving: Iterable[str], joining: Iterable[Joining]
+    ) -> None:
+        """Take in a data version by what differs from the one before, at once or not at all."""
+
+    def add_model(self, model: IndexedModel) -> None: ...
+
+
+def ranges(intervals: Iterable[Interval]) -> list[tuple[int, int]]:
+    """Return the data versions of intervals as ranges that don't touch, the first first."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted((one.first, one.last) for one in intervals):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(found[-1][1], last)
+        else:
+            found.append((first, last))
+    return found

@@ -47,12 +47,30 @@ class Manifest:
         if self.path.endswith(PARQUET):
             return tuple(self._parquet().schema_arrow.names)
         try:
-            return tuple(next(self._csv(), ()))
+            return tuple(next(_csv(self.content), ()))
         except (csv.Error, UnicodeDecodeError) as error:
             raise self._unreadable(f"line 1: {error}") from error
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether each line is a row: a CSV file in which nothing is quoted."""
+        return not (self.path.endswith(PARQUET) or b'"' in self.content or b"\r" in self.content)
+
+    def lines(self) -> list[bytes]:
+        """Return the rows of a plain manifest as they are written."""
+        return [line for line in self.content.split(b"\n")[1:] if line]
+
     def rows(self) -> Iterator[Row]:
         """Yield the records in their order; Unverifiable names the line that can't be read."""
+        table = self._batches() if self.path.endswith(PARQUET) else self._table(self.content)
+        return self._named(table)
+
+    def rows_of(self, lines: Iterable[bytes]) -> Iterator[Row]:
+        """Yield the records of some lines of a plain manifest."""
+        head = self.content.partition(b"\n")[0]
+        return self._named(self._table(b"\n".join([head, *lines])))
+
+    def _named(self, table: Iterable[list[str]]) -> Iterator[Row]:
         columns = self.columns
         wanted = (self.names.record, self.names.subject, self.names.split)
         if missing := [name for name in wanted if name not in columns]:
@@ -60,16 +78,13 @@ class Manifest:
         optional = (self.names.label, self.names.file, self.names.sha256)
         places = [columns.index(n) if n in columns else len(columns) for n in (*wanted, *optional)]
         record, subject, split, label, file, sha256 = places
-        for row in self._table():
+        for row in table:
             row.append("")
             yield Row(row[record], row[subject], row[split], row[label], row[file], row[sha256])
 
-    def _table(self) -> Iterator[list[str]]:
-        if self.path.endswith(PARQUET):
-            yield from self._batches()
-            return
+    def _table(self, content: bytes) -> Iterator[list[str]]:
         width = len(self.columns)
-        reader = self._csv()
+        reader = _csv(content)
         try:
             next(reader, None)
             for row in reader:
@@ -79,10 +94,6 @@ class Manifest:
                 yield row
         except (csv.Error, UnicodeDecodeError) as error:
             raise self._unreadable(f"line {reader.line_num}: {error}") from error
-
-    def _csv(self) -> Any:
-        text = io.TextIOWrapper(io.BytesIO(self.content), "utf-8-sig", newline="")
-        return csv.reader(text, strict=True)
 
     def _parquet(self) -> Any:
         import pyarrow.parquet
@@ -105,6 +116,11 @@ class Manifest:
             f"the manifest {self.path} ({self.md5}) can't be read: {why}",
             fix="Correct records in pipeline.yaml, or the stage that writes the manifest.",
         )
+
+
+def _csv(content: bytes) -> Any:
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+    return csv.reader(text, strict=True)
 
 
 def read_manifest(store: DataStore, pointers: Iterable[Pointer], names: Records) -> Manifest:
