@@ -27,7 +27,7 @@ class Reporter(Protocol):
     def line(self, text: str) -> None:
         """Show one line that a job printed."""
 
-    def progress(self, verb: str, done: int, total: int) -> None:
+    def progress(self, verb: str, done: int, total: int, what: str = "files") -> None:
         """Show how many of how many files were, say, pushed."""
 
 

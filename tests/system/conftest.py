@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.people import People, make_people
 from tests.system.small import Small, make_small
 
 OPEN = """\
@@ -51,3 +52,9 @@ def small(fresh: Small, tmp_path: Path) -> Small:
 def ran(finished: Small, tmp_path: Path) -> Small:
     shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
     return Small(tmp_path / "copy")
+
+
+@pytest.fixture
+def people(small: Small) -> People:
+    """A pipeline about people that never ran."""
+    return make_people(small)

@@ -22,6 +22,7 @@ from clew.cli import (
     cleanup,
     deploy,
     doctor,
+    index,
     init,
     jobs,
     report,
@@ -42,7 +43,7 @@ GROUPS = {
     "Its steps": ["process", "version", "train", "evaluate", "register"],
     "Questions": ["resolve", "trace", "report", "attribute"],
     "Jobs": ["jobs", "wait"],
-    "Records": ["subject"],
+    "Records": ["index", "subject"],
     "Clean-up": ["gc"],
     "Deployment": ["deploy", "rollback", "undeploy"],
 }
@@ -64,7 +65,20 @@ def clew() -> None:
     """Lead from a model in production back to the exact data, code and parameters."""
 
 
-for module in (init, steps, ci, ask, report, attribute, doctor, jobs, subjects, cleanup, deploy):
+for module in (
+    init,
+    steps,
+    ci,
+    ask,
+    report,
+    attribute,
+    doctor,
+    jobs,
+    index,
+    subjects,
+    cleanup,
+    deploy,
+):
     for command in module.COMMANDS:
         clew.add_command(command)
 

@@ -38,14 +38,14 @@ class PlainReporter(Reporter):
     def line(self, text: str) -> None:
         self._write(f"{'':<9} | {text}")
 
-    def progress(self, verb: str, done: int, total: int) -> None:
+    def progress(self, verb: str, done: int, total: int, what: str = "files") -> None:
         now = time.monotonic()
         if (verb, total) != self._transfer:
             self._transfer, self._due, self._told = (verb, total), now + 1, -1
         due = now >= self._due or (self._told >= 0 and done == total)
         if due and done != self._told:
             self._due, self._told = now + PROGRESS_SECONDS, done
-            self._write(f"{'':<9} {verb} {done:,} of {total:,} files")
+            self._write(f"{'':<9} {verb} {done:,} of {total:,} {what}")
 
     def _write(self, text: str) -> None:
         now = datetime.now(UTC).strftime("%H:%M:%SZ")
@@ -98,8 +98,8 @@ class TerminalReporter(PlainReporter):
         self._progress.update(self._counted, visible=False)
         self._console.print(Text(f"          | {text}", style="dim"), soft_wrap=True)
 
-    def progress(self, verb: str, done: int, total: int) -> None:
-        words = f"{verb} {done:,} of {total:,} files"
+    def progress(self, verb: str, done: int, total: int, what: str = "files") -> None:
+        words = f"{verb} {done:,} of {total:,} {what}"
         if not self._progress.tasks[self._counted].visible:
             self._progress.reset(self._counted, total=total)
         shown = done < total

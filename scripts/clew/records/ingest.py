@@ -42,7 +42,7 @@ def update(context: Context, tokens: Tokens, index: RecordIndex) -> Ingested:
     taker = Ingest(tokens, index, lambda facts: manifest_of(context, facts))
     for done, entry in enumerate(new, start=1):
         taker.take_in(entry)
-        context.reporter.progress("log entries taken in", done, len(new))
+        context.reporter.progress("took in", done, len(new), "log entries")
     problems = tuple(f"{v.data_version}: {v.problem}" for v in index.versions() if v.problem)
     data = sum(entry.kind == DATA for entry in new)
     return Ingested(data, len(new) - data, problems)
