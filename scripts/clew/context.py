@@ -12,6 +12,7 @@ from clew.ports import DataStore, Executor, Reporter, Tracker
 from clew.project import Project
 
 if TYPE_CHECKING:
+    from clew.consent.registry import Registry
     from clew.edges import LineageGraph
     from clew.log import Log
     from clew.packages import ModelPackages
@@ -29,6 +30,7 @@ class Context:
     state: Path  # `.clew`: bundles, local jobs and the embedded MLflow store
     packages: ModelPackages | None = None  # where pipeline.yaml has executor.sagemaker
     graph: LineageGraph | None = None
+    consent: Registry | None = None  # the database, where consent is kept in one
 
     @property
     def workdir(self) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from clew import lineage
+from clew.consent.current import hold_to_consent
 from clew.context import Context
 from clew.errors import ConfigError, NotLive, OutsideError, Unverifiable
 from clew.identity import digest
@@ -16,6 +17,7 @@ from clew.packages import APPROVED, ARN, ModelPackage
 from clew.ports import ModelVersion
 from clew.serving import BUSY, FAILED, IN_SERVICE, Endpoint, Endpoints, ModelRefused, Served
 
+ENDPOINT_TAG = "clew.endpoint."  # of a model version, with the name of an endpoint it was put on
 PREVIOUS = "clew:previous"  # the configuration that a rollback goes back to
 TESTED = "clew:tested"  # the one that passed its test
 PIPELINE = "clew:pipeline"
@@ -52,12 +54,17 @@ class DeployPlan:
         return asdict(self)
 
 
-def deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> Deployed:
+def deploy(
+    context: Context, endpoints: Endpoints, model: str, name: str, override: str = ""
+) -> Deployed:
     """Bring a model version live on an endpoint; back to what was live when its test fails.
 
-    Raises ConfigError for what can't be deployed, NotLive when the model failed live.
+    Raises ConfigError for what can't be deployed, NotLive when the model failed live. `override`
+    says why a model is deployed that holds records of subjects who do not agree.
     """
     version, package = deployable(context, endpoints, model, name)
+    hold_to_consent(context, version, override)
+    context.tracker.tag_version(version, {f"{ENDPOINT_TAG}{name}": "deployed"})
     config = _config_name(endpoints, version, package, name)
     tags = _tags(context, version)
     before = _settled(context, endpoints, name)
@@ -73,10 +80,13 @@ def deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> Dep
     return Deployed(name, config, version.uri, changed=True, tested=tested)
 
 
-def rollback(context: Context, endpoints: Endpoints, name: str) -> Deployed:
+def rollback(context: Context, endpoints: Endpoints, name: str, override: str = "") -> Deployed:
     """Bring back what was live before; the same again goes forward."""
     now = _ours(context, endpoints, name)
     target = _way_back(endpoints, now)
+    served = endpoints.served(target)
+    before = _version_of(context, served.package) if served else None
+    hold_to_consent(context, before, override)
     if target != now.config:
         context.reporter.step("rollback", f"{now.config} → {target}")
         _update(context, endpoints, now, target)

@@ -57,6 +57,12 @@ class NotLive(ClewError):
     exit_code = 1
 
 
+class Withdrawn(ClewError):
+    """Data holds records of subjects who do not agree."""
+
+    exit_code = 1
+
+
 class Detached(ClewError):
     """A job goes on without this command, which was asked not to wait, or to end."""
 

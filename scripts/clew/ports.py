@@ -278,4 +278,7 @@ class Tracker(Protocol):
     def model_file(self, version: ModelVersion, name: str) -> bytes | None:
         """Return a file of a model version's artifacts, None where it has no such file."""
 
+    def aliases(self) -> Mapping[str, int]:
+        """Return the model's aliases with their versions; none where there is no model yet."""
+
     def set_alias(self, alias: str, version: ModelVersion) -> None: ...

@@ -13,7 +13,7 @@ from typing import Any
 
 from clew.changes import relevant_changes
 from clew.context import Context
-from clew.errors import ClewError, ConfigError, JobFailed
+from clew.errors import ClewError, ConfigError, JobFailed, Withdrawn
 from clew.identity import CommitSha
 from clew.jobs import FAILURE
 from clew.lineage import asked_for
@@ -86,6 +86,8 @@ def take_up(open_at: Open, pending: Pending) -> TakenUp:
     response = bring(context, replace(pending.request, unattended=True))
     if isinstance(response.error, JobFailed) and response.error.told_before:
         return TakenUp(pending, "left", str(response.error))
+    if isinstance(response.error, Withdrawn):
+        return TakenUp(pending, "refused", str(response.error), response)
     if response.error:
         return TakenUp(pending, "failed", str(response.error), response)
     if response.job:

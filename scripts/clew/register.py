@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clew import lineage
+from clew.consent.current import standing_at
+from clew.consent.standing import TAG, Standing
 from clew.context import Context
 from clew.edges import record_edges
 from clew.evaluate import Evaluation
@@ -25,6 +27,12 @@ class Registered:
     created: bool
     held_back: str  # why it was not promoted; empty when it was
     stays: tuple[str, ...] = ()  # aliases that were left where they are, and why
+    consent: Standing | None = None  # None: the pipeline keeps no registry
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether consent alone stands against the model."""
+        return self.consent is not None and self.consent.verdict != "clean"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -35,6 +43,7 @@ class Registered:
             "aliases": list(self.version.aliases),
             "model_package": self.version.tags.get(ARN),
             "held_back": self.held_back,
+            "consent": self.consent.as_json() if self.consent else None,
             "stays": list(self.stays),
         }
 
@@ -52,14 +61,18 @@ def register(
     created = found is None
     recorded = found.tags.get("code_git_commit_id") if found else None
     commit = CommitSha(recorded or resolution.commit)
-    unfit = unfit_for_promotion(context, request, commit)
+    consent = standing_at(context, resolution)
+    withdrawn = str(consent) if consent and consent.verdict != "clean" else ""
+    unpublished = unfit_for_promotion(context, request, commit)
+    unfit = "; ".join(filter(None, (unpublished, withdrawn)))
     verdict = {"clew.gate": evaluation.verdict, "clew.unfit": unfit}
+    verdict |= {TAG: consent.verdict} if consent else {}
     if found is None:
         found = tracker.create_version(trained.run_id, lineage.chain(resolution) | verdict)
         context.reporter.step("register", f"model version {found.uri}")
     tracker.tag_version(found, verdict)
-    context.log.append([model_entry(found, lineage.chain(resolution))], publish=not unfit)
-    if not unfit and commit != resolution.data_git_commit_id:
+    context.log.append([model_entry(found, lineage.chain(resolution))], publish=not unpublished)
+    if not unpublished and commit != resolution.data_git_commit_id:
         _keep(context, commit)
     record_edges(context, trained.run_id)
     found = ensure_package(context, found, evaluation, unfit)
@@ -67,7 +80,7 @@ def register(
     held_back = "; ".join(filter(None, (refused, unfit)))
     stays = () if held_back else tuple(_promote(context, request, resolution, found))
     now = tracker.version(found.name, str(found.version)) or found
-    return Registered(now, created, held_back, stays)
+    return Registered(now, created, held_back, stays, consent)
 
 
 def _keep(context: Context, commit: CommitSha) -> None:

@@ -133,6 +133,15 @@ class Repository(Protocol):
     def advance(self, branch: str, old: CommitSha, new: CommitSha, path: str) -> Advance:
         """Bring `new` (one file changed on top of `old`) onto the remote's branch, never forced."""
 
+    def commit_path(self, path: str, message: str) -> CommitSha:
+        """Commit one file of the working tree on the branch, as whoever runs this.
+
+        What else is staged stays so; ConfigError where Git refuses.
+        """
+
+    def push_branch(self) -> None:
+        """Push the branch that is checked out to the remote's of that name, never forced."""
+
     def fast_forward(self, old: CommitSha, new: CommitSha) -> bool:
         """Move the checked-out branch from `old` to `new`; False when it is not at `old`."""
 

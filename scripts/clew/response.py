@@ -37,8 +37,9 @@ class Response:
 
     @property
     def refused(self) -> bool:
-        evaluation = self.step(Evaluation)
-        return evaluation is not None and not evaluation.passed
+        evaluation, registered = self.step(Evaluation), self.registered
+        withdrawn = registered is not None and registered.withdrawn
+        return withdrawn or (evaluation is not None and not evaluation.passed)
 
     @property
     def registered(self) -> Registered | None:

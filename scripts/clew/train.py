@@ -10,6 +10,8 @@ from typing import Any
 
 from clew import lineage
 from clew.bundle import Bundle, bundle
+from clew.consent.current import standing_at
+from clew.consent.standing import refuse_withdrawn
 from clew.context import Context
 from clew.errors import JobFailed
 from clew.identity import RunId
@@ -44,6 +46,7 @@ def train(context: Context, request: RunRequest, resolution: Resolution, parent:
     if done is not None:
         context.reporter.step("train", f"reused: MLflow run {done.id} has this run fingerprint")
         return Trained(done.id, done.metrics, reused=True)
+    refuse_withdrawn(standing_at(context, resolution))
     stages = context.pipeline.train.stages
     source = bundle(context, resolution.commit, inputs_of(context, resolution.commit, stages))
 

@@ -10,7 +10,8 @@ from tests.system.small import Small
 
 PREPARE = """\
 import csv, hashlib, pathlib
-active = {r["subject_id"] for r in csv.DictReader(open("data/consent.csv")) if r["status"] == "active"}
+registry = csv.DictReader(open("data/consent.csv", newline=""))
+active = {row["subject_id"] for row in registry if row["status"] == "active"}
 out = pathlib.Path("data/prepared"); out.mkdir(parents=True, exist_ok=True)
 rows = [["subject_id", "record_id", "file_path", "split", "label", "sha256"]]
 for row in csv.DictReader(open("data/people.csv", newline="")):

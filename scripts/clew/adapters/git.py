@@ -192,6 +192,17 @@ class GitRepository(GitWriter):
             )
         _check_same(tag, ours, theirs)
 
+    def push_branch(self) -> None:
+        remote, branch = self._some_remote(), self.head_branch()
+        if branch is None:
+            raise ConfigError("no branch is checked out", fix="Run `git switch` to one first.")
+        pushed, said = self._push(remote, f"refs/heads/{branch}:refs/heads/{branch}")
+        if pushed is not Pushed.DONE:
+            raise OutsideError(
+                f"the remote '{remote}' does not take {branch}: {said}",
+                fix="Run `git pull --rebase`, or push it to a branch and open a pull request.",
+            )
+
     def advance(self, branch: str, old: CommitSha, new: CommitSha, path: str) -> Advance:
         remote = self._remote()
         if remote is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from clew.repository import TreeEntry
 NAME, EMAIL = "clew", "clew@localhost"
 NO_OBJECT = ""  # what `git update-ref` calls a ref that must not exist
 REGULAR_FILE = "100644"
+IDENTITY = re.compile("GIT_(AUTHOR|COMMITTER)_(NAME|EMAIL)")
 
 
 class GitWriter(GitObjects):
@@ -99,6 +101,21 @@ class GitWriter(GitObjects):
                 f"If it is wrong: git tag -d {tag}",
             )
         return found is not None
+
+    def commit_path(self, path: str, message: str) -> CommitSha:
+        if self.head_branch() is None:
+            raise ConfigError("no branch is checked out", fix="Run `git switch` to one first.")
+        arguments = ("commit", "--quiet", "--file=-", "--only", "--", path)
+        # The commit is the user's own, as the user's environment names them.
+        who = {key: value for key, value in os.environ.items() if IDENTITY.fullmatch(key)}
+        done = self._git.attempt(*arguments, stdin=message.encode(), env=who)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+            raise ConfigError(
+                f"git does not commit {path}: {said[-1]}",
+                fix="Set user.name and user.email if Git does not know you; nothing was changed.",
+            )
+        return self.commit("HEAD")
 
     def fast_forward(self, old: CommitSha, new: CommitSha) -> bool:
         head = self._peeled("HEAD")

@@ -315,6 +315,18 @@ class MlflowTracker(Tracker):
             return Path(found).read_bytes()
 
     @translated
+    def aliases(self) -> dict[str, int]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_registered_model(self._model).aliases
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+        return {alias: int(version) for alias, version in found.items()}
+
+    @translated
     def set_alias(self, alias: str, version: ModelVersion) -> None:
         self._client.set_registered_model_alias(version.name, alias, str(version.version))
 

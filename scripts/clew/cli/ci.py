@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from clew.cli.publishing import SUMMARY, Publisher
 from clew.errors import ConfigError
 
 if TYPE_CHECKING:
+    from clew.consent.pending import Kept
     from clew.context import Context
     from clew.ports import Reporter
     from clew.project import Project
@@ -190,10 +192,24 @@ def _reconcile(
         for row in rows:
             if row.response is not None:
                 publisher.publish(row.response)
+        consent = None if dry_run else _consent(context)
+    lines = [*map(_row, rows)] or ["nothing is pending"]
     _say(
-        options, [row.as_json() for row in rows], "\n".join(map(_row, rows)) or "nothing is pending"
+        options,
+        {"runs": [row.as_json() for row in rows], "consent": consent and consent.as_json()},
+        "\n".join([*lines, *(consent.lines() if consent else ())]),
     )
-    return OUTSIDE if any(row.outcome == "failed" for row in rows) else 0
+    failed = any(row.outcome == "failed" for row in rows)
+    code = consent.exit_code if consent else 0
+    return OUTSIDE if failed else code
+
+
+def _consent(context: Context) -> Kept | None:
+    """Return how the models stand to consent now, None where the pipeline keeps no registry."""
+    from clew.consent.pending import kept
+
+    asked = context.pipeline.records and context.pipeline.consent and not context.tracker.is_new()
+    return kept(context, datetime.now(UTC)) if asked else None
 
 
 def _row(row: TakenUp) -> str:

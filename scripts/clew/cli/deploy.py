@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 ENDPOINT = click.option("--endpoint", required=True, metavar="NAME", help="SageMaker's endpoint.")
 EXECUTOR = click.option("--executor", hidden=True, help="Only sagemaker has endpoints.")
+OVERRIDE = click.option(
+    "--override",
+    default="",
+    metavar="REASON",
+    help="Take a model with withdrawn data all the same; the reason stays with it.",
+)
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
 
@@ -23,9 +29,10 @@ DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, 
 @click.argument("model", metavar="MODEL")
 @ENDPOINT
 @EXECUTOR
+@OVERRIDE
 @DRY_RUN
 @shared
-def deploy(options: Options, model: str, endpoint: str, *, dry_run: bool) -> None:
+def deploy(options: Options, model: str, endpoint: str, override: str, *, dry_run: bool) -> None:
     """Bring a model version live on an endpoint, tested, or leave what was live.
 
     MODEL is models:/name/3 or models:/name@alias.
@@ -34,28 +41,47 @@ def deploy(options: Options, model: str, endpoint: str, *, dry_run: bool) -> Non
     def run(context: Context, endpoints: Endpoints) -> Any:
         from clew import deploy as steps
 
-        act = steps.plan_deploy if dry_run else steps.deploy
-        return act(context, endpoints, model, endpoint)
+        if dry_run:
+            return steps.plan_deploy(context, endpoints, model, endpoint)
+        return steps.deploy(context, endpoints, model, endpoint, override)
 
     _answer(options, run)
 
 
-def _on_endpoint(name: str, summary: str) -> click.Command:
-    @click.command(name, help=summary)
-    @ENDPOINT
-    @EXECUTOR
-    @DRY_RUN
-    @shared
-    def command(options: Options, endpoint: str, *, dry_run: bool) -> None:
-        def run(context: Context, endpoints: Endpoints) -> Any:
-            from clew import deploy as steps
+@click.command()
+@ENDPOINT
+@EXECUTOR
+@OVERRIDE
+@DRY_RUN
+@shared
+def rollback(options: Options, endpoint: str, override: str, *, dry_run: bool) -> None:
+    """Bring back what was live on an endpoint before."""
 
-            act = getattr(steps, f"plan_{name}" if dry_run else name)
-            return act(context, endpoints, endpoint)
+    def run(context: Context, endpoints: Endpoints) -> Any:
+        from clew import deploy as steps
 
-        _answer(options, run)
+        if dry_run:
+            return steps.plan_rollback(context, endpoints, endpoint)
+        return steps.rollback(context, endpoints, endpoint, override)
 
-    return command
+    _answer(options, run)
+
+
+@click.command()
+@ENDPOINT
+@EXECUTOR
+@DRY_RUN
+@shared
+def undeploy(options: Options, endpoint: str, *, dry_run: bool) -> None:
+    """Delete an endpoint, and what clew made for it."""
+
+    def run(context: Context, endpoints: Endpoints) -> Any:
+        from clew import deploy as steps
+
+        act = steps.plan_undeploy if dry_run else steps.undeploy
+        return act(context, endpoints, endpoint)
+
+    _answer(options, run)
 
 
 def _answer(options: Options, act: Callable[[Context, Endpoints], Any]) -> None:
@@ -77,8 +103,4 @@ def _answer(options: Options, act: Callable[[Context, Endpoints], Any]) -> None:
             click.echo(f"{key:<9} {str(value).lower() if isinstance(value, bool) else value}")
 
 
-COMMANDS = [
-    deploy,
-    _on_endpoint("rollback", "Bring back what was live on an endpoint before."),
-    _on_endpoint("undeploy", "Delete an endpoint, and what clew made for it."),
-]
+COMMANDS = [deploy, rollback, undeploy]

@@ -20,6 +20,7 @@ from clew.cli import (
     attribute,
     ci,
     cleanup,
+    consent,
     deploy,
     doctor,
     index,
@@ -43,7 +44,7 @@ GROUPS = {
     "Its steps": ["process", "version", "train", "evaluate", "register"],
     "Questions": ["resolve", "trace", "report", "attribute"],
     "Jobs": ["jobs", "wait"],
-    "Records": ["index", "subject"],
+    "Records": ["consent", "index", "subject"],
     "Clean-up": ["gc"],
     "Deployment": ["deploy", "rollback", "undeploy"],
 }
@@ -77,6 +78,7 @@ for module in (
     index,
     subjects,
     cleanup,
+    consent,
     deploy,
 ):
     for command in module.COMMANDS:

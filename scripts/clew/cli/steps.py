@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clew.cli.options import Options, runs_jobs
+from clew.errors import Unverifiable
 
 if TYPE_CHECKING:
     from clew.context import Context
@@ -63,7 +64,10 @@ def _run(options: Options, until: str, *, dry_run: bool, **arguments: Any) -> in
     answer = {name: step.as_json() for name, step in done.items()}
     click.echo(json.dumps(answer, indent=2) if options.json else summary(done))
     refused = "evaluate" in answer and not answer["evaluate"]["passed"]
-    return REFUSED if refused else 0
+    consent = answer.get("register", {}).get("consent") or {"verdict": "clean"}
+    if consent["verdict"] == "unverifiable":
+        return Unverifiable.exit_code
+    return REFUSED if refused or consent["verdict"] == "withdrawn" else 0
 
 
 def _request(

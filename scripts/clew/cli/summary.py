@@ -71,6 +71,8 @@ def _evaluate(step: Evaluation) -> Iterator[str]:
 def _register(step: Registered) -> Iterator[str]:
     new = "new" if step.created else "reused, no new version"
     yield f"{step.version.uri} ({new})"
+    if step.consent:
+        yield f"consent: {step.consent}"
     if step.held_back:
         yield f"not promoted: {step.held_back}"
     yield f"aliases: {', '.join(step.version.aliases) or 'none'}"

@@ -22,6 +22,7 @@ from clew.project import Project
 if TYPE_CHECKING:
     from clew.account import Account
     from clew.config.model import Pipeline, SageMaker
+    from clew.consent.registry import Registry
     from clew.context import Context
     from clew.edges import LineageGraph
     from clew.garbage import Sources
@@ -88,6 +89,7 @@ def open_context(
         state=state,
         packages=packages,
         graph=graph,
+        consent=_consent(pipeline),
     )
 
 
@@ -170,6 +172,17 @@ def open_endpoints(pipeline: Pipeline) -> Endpoints:
     from clew.adapters.sagemaker_endpoints import SageMakerEndpoints
 
     return SageMakerEndpoints(settings, Pace(_calls()))
+
+
+def _consent(pipeline: Pipeline) -> Registry | None:
+    """Return the database of consent, None where the CSV file in Git is all there is."""
+    settings = pipeline.consent
+    if settings is None or settings.database is None:
+        return None
+    from clew.adapters.consent_database import ConsentDatabase
+
+    url = os.environ.get(settings.database)
+    return ConsentDatabase(url, settings.database, settings.table)
 
 
 def _executor(pipeline: Pipeline, state: Path, options: Options) -> Executor:

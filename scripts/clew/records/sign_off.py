@@ -9,10 +9,8 @@ from clew.log import DATA, MODEL, Draft
 from clew.ports import ModelVersion
 from clew.records.checks import refuse_unsound
 from clew.records.manifest import read_manifest
-from clew.records.signed import column_names
+from clew.records.signed import LINEAGE, column_names
 from clew.resolve import Resolution
-
-LINEAGE = ("data_version", "data_fingerprint", "data_git_commit_id")
 
 
 def data_entry(context: Context, resolution: Resolution) -> Draft:

@@ -14,6 +14,7 @@ from clew.log import DATA, Entry
 from clew.records.manifest import Manifest, read_manifest
 from clew.resolve import Pointers, pointers_then
 
+LINEAGE = ("data_version", "data_fingerprint", "data_git_commit_id")
 COLUMNS = ("subject", "record", "split", "label", "file", "sha256")
 LOST = "Restore its data from a backup; without it nobody can tell who is in this version."
 
@@ -34,7 +35,7 @@ def manifest_of(context: Context, facts: Mapping[str, str]) -> Manifest:
     `facts` are those of its log entry. Unverifiable says what is missing or differs.
     """
     tag = facts["data_version"]
-    if "manifest_sha256" not in facts:
+    if "manifest" not in facts:
         raise Unverifiable(
             f"the log has no manifest of {tag}: pipeline.yaml had no `records` then",
             fix="Who is in it can't be told from a manifest.",
@@ -44,13 +45,37 @@ def manifest_of(context: Context, facts: Mapping[str, str]) -> Manifest:
         manifest = read_manifest(context.store, _pointers(context, facts), names)
     except ClewError as error:
         raise Unverifiable(f"the manifest of {tag} can't be had: {error.what}", fix=LOST) from error
-    if manifest.sha256 != facts["manifest_sha256"]:
+    if facts.get("manifest_sha256", manifest.sha256) != manifest.sha256:
         raise Unverifiable(
             f"the manifest of {tag} has the sha256 {manifest.sha256}, "
             f"and {facts['manifest_sha256']} was signed off",
             fix=LOST,
         )
     return manifest
+
+
+def model_facts(context: Context, chain: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the log's facts of a model's data version, from the model's own lineage.
+
+    Unverifiable when the two contradict each other. A model from before there was a log has no
+    entry: then its manifest is that of its data commit, signed off by nobody.
+    """
+    if missing := [name for name in LINEAGE if name not in chain]:
+        raise Unverifiable(f"the model does not say what it was trained on: no {missing[0]}")
+    for entry in data_entries(context.log.logged()):
+        if entry.facts["data_version"] == chain["data_version"]:
+            differing = [name for name in LINEAGE if entry.facts[name] != chain[name]]
+            if differing:
+                raise Unverifiable(
+                    f"the model's {differing[0]} is not the one that the log has",
+                    fix="Somebody changed its tags: `clew trace` shows which.",
+                )
+            return entry.facts
+    records = context.pipeline.records
+    own = {name: chain[name] for name in LINEAGE}
+    if records is None:
+        return own
+    return own | {"manifest": records.manifest, "manifest_columns": column_names(records)}
 
 
 def subjects(context: Context) -> Iterator[str]:

@@ -102,11 +102,11 @@ def test_a_push_that_lost_its_run_is_found(ran: Small) -> None:
     ran.edit("params.yaml", "count: 5", "count: 7")
     lost = ran.commit("Its run was dropped by the forge")
     ran.git("checkout", "-q", "main")
-    (listed,) = ran.answer("reconcile", "--dry-run")
+    (listed,) = ran.answer("reconcile", "--dry-run")["runs"]
     assert (listed["commit"], listed["branch"], listed["outcome"]) == (lost, "feature", "pending")
     (row,) = scheduled(ran).answer("ci")
     assert row["outcome"] == "finished"
-    assert ran.answer("reconcile") == []
+    assert ran.answer("reconcile")["runs"] == []
     assert tracked(ran)["versions"] == [1, 2]
     assert ran.git("log", "-1", "--format=%an", "origin/feature") == "clew"
 
@@ -115,7 +115,7 @@ def test_a_branch_that_changes_nothing_is_not_pending(ran: Small) -> None:
     ran.git("checkout", "-qb", "words")
     (ran.work / "README.md").write_text("# Words\n")
     ran.commit("Words")
-    assert ran.answer("reconcile") == []
+    assert ran.answer("reconcile")["runs"] == []
 
 
 def test_a_run_killed_in_the_middle_is_finished_by_the_schedule(ran: Small) -> None:

@@ -1,0 +1,110 @@
+"""Models: every model version that the log or MLflow knows, deleted ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from clew.context import Context
+from clew.errors import ClewError
+from clew.lineage import NAMES
+from clew.log import MODEL, Entry
+from clew.ports import ModelVersion
+from clew.records.signed import LINEAGE, model_facts
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model version, from the log and from MLflow."""
+
+    uri: str
+    data: Mapping[str, str]  # facts of its data version, see `manifest_of`
+    times: tuple[datetime, ...]  # UTC: of the log's entry, of MLflow's own clock
+    aliases: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    deleted: str = ""  # what of it MLflow has no more: the version, or its run
+    problem: str = ""  # why it can't be told what it was trained on
+
+    @property
+    def data_version(self) -> str:
+        return self.data.get("data_version", "")
+
+    @property
+    def latest(self) -> datetime:
+        """The later of its times: whatever is asked since an earlier one includes it."""
+        return max(self.times)
+
+
+def known_models(context: Context) -> list[Known]:
+    """Return all model versions, those of the log first; raises when either can't be read."""
+    context.tracker.check(writing=False)
+    registered = {version.uri: version for version in context.tracker.versions({})}
+    logged = [entry for entry in context.log.logged() if entry.kind == MODEL]
+    found = [_logged(context, entry, registered.get(entry.facts["model"])) for entry in logged]
+    seen = {one.uri for one in found}
+    return found + [_unlogged(context, v) for uri, v in registered.items() if uri not in seen]
+
+
+def _logged(context: Context, entry: Entry, version: ModelVersion | None) -> Known:
+    facts = entry.facts
+    if version is not None and version.run_id != facts["run_id"]:
+        version = None  # another model that got the number of one that is gone
+    moments = [entry.at, _moment(float(facts.get("registered_at", 0)))]
+    moments += [_moment(version.created)] if version else []
+    return Known(
+        uri=entry.facts["model"],
+        data=_data(context, facts),
+        times=tuple(moment for moment in moments if moment is not None),
+        aliases=version.aliases if version else (),
+        tags=version.tags if version else {},
+        source=f"log entry {entry.number} ({entry.id[:12]})",
+        deleted=_deleted(context, version),
+        problem="; ".join(_problems(context, facts, version)),
+    )
+
+
+def _unlogged(context: Context, version: ModelVersion) -> Known:
+    return Known(
+        uri=version.uri,
+        data=_data(context, version.tags),
+        times=tuple(filter(None, [_moment(version.created)])) or (datetime.now(UTC),),
+        aliases=version.aliases,
+        tags=version.tags,
+        source="MLflow alone: the log does not have it",
+        deleted=_deleted(context, version),
+        problem="; ".join(_problems(context, {}, version)),
+    )
+
+
+def _problems(
+    context: Context, facts: Mapping[str, str], version: ModelVersion | None
+) -> Iterator[str]:
+    """Yield why it can't be told what a model was trained on."""
+    tags = version.tags if version else {}
+    chain = facts or tags
+    for name in NAMES:
+        if facts and tags and facts.get(name) != tags.get(name):
+            yield f"its tag {name} in MLflow is not what the log has"
+    try:
+        model_facts(context, chain)
+    except ClewError as error:
+        yield error.what
+
+
+def _data(context: Context, chain: Mapping[str, str]) -> Mapping[str, str]:
+    try:
+        return model_facts(context, chain)
+    except ClewError:  # told by `_problems`
+        return {name: chain[name] for name in LINEAGE if name in chain}
+
+
+def _deleted(context: Context, version: ModelVersion | None) -> str:
+    if version is None:
+        return "version"
+    return "" if context.tracker.run(version.run_id) else "run"
+
+
+def _moment(seconds: float) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

@@ -1,0 +1,170 @@
+"""change: what a subject says now, in the registry and in Git, and what it said before."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from clew.consent.registry import Statement, Statements, changed, parse, refuse_unsafe, written
+from clew.context import Context
+from clew.errors import ClewError, ConfigError
+from clew.identity import CommitSha
+
+TRAILER = "Clew-Consent"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a statement."""
+
+    status: str
+    outcome: str  # committed | already so | would be committed
+    commit: CommitSha | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Past:
+    """A statement as a commit brought it; None: the subject was taken out of the registry."""
+
+    commit: CommitSha
+    time: datetime  # of committing
+    statement: Statement | None
+
+    def as_json(self) -> dict[str, Any]:
+        said = self.statement
+        return {
+            "commit": self.commit,
+            "time": self.time.isoformat(),
+            "status": said.status if said else None,
+            "updated_at": said.updated_at.isoformat() if said else None,
+            "reason": said.reason if said else "",
+        }
+
+
+def state(context: Context, subject: str, statement: Statement, *, dry_run: bool) -> Change:
+    """Write what a subject says and commit it; nothing happens where it says so already.
+
+    Raises ConfigError before anything is changed.
+    """
+    path = registry_path(context)
+    refuse_unsafe(subject, statement)
+    _refuse_uncommitted(context, path)
+    file = context.workdir / path
+    before = _content(file)
+    known = parse(before, path).get(subject)
+    if context.consent is not None:
+        known = context.consent.statements().get(subject)
+    if known and known.status == statement.status:
+        return Change(statement.status, "already so")
+    after = changed(before, path, subject, statement)
+    if dry_run:
+        return Change(statement.status, "would be committed")
+    if context.consent is not None:
+        context.consent.state(subject, statement)
+        return snapshot(context, dry_run=False)
+    verb = "Revoke" if statement.status == "revoked" else "Grant"
+    commit = _committed(context, file, after, f"{verb} a subject's consent", statement.status)
+    return Change(statement.status, "committed", commit)
+
+
+def snapshot(context: Context, *, dry_run: bool) -> Change:
+    """Write the database's statements to the CSV file and commit it, where it differs."""
+    path = registry_path(context)
+    if context.consent is None:
+        raise ConfigError("consent is kept in no database", fix="See consent.database.")
+    _refuse_uncommitted(context, path)
+    file = context.workdir / path
+    after = written(context.consent.statements())
+    parse(after, path)
+    if file.exists() and file.read_bytes() == after:
+        return Change("snapshot", "already so")
+    if dry_run:
+        return Change("snapshot", "would be committed")
+    commit = _committed(context, file, after, "Take over consent from its database", "snapshot")
+    return Change("snapshot", "committed", commit)
+
+
+def history(context: Context, subject: str) -> Iterator[Past]:
+    """Yield what a subject said, the latest first, by the commits that changed it."""
+    repository, path = context.project.repository, context.project.path(registry_path(context))
+    entries = list(repository.history(repository.commit("HEAD"), [path]))
+    commits = [e.commit for e in entries if path in e.before or not e.parents]
+    ids = repository.object_ids([(commit, path) for commit in commits])
+    texts = repository.blobs({oid for oid in ids if oid})
+    found = [
+        (commit, _said(texts.get(oid or "", b""), subject))
+        for commit, oid in zip(commits, ids, strict=True)
+    ]
+    for (commit, now), (_, before) in zip(found, [*found[1:], (None, None)], strict=True):
+        if now != before:
+            moment = datetime.fromtimestamp(repository.facts(commit).time, UTC)
+            yield Past(commit, moment, now)
+
+
+def registry_path(context: Context) -> str:
+    """Return where the registry is; ConfigError where pipeline.yaml names none."""
+    if context.pipeline.consent is None:
+        raise ConfigError(
+            "pipeline.yaml names no consent registry", fix="Add `consent: {registry: …}`."
+        )
+    return context.pipeline.consent.registry
+
+
+def present(context: Context) -> Statements:
+    """Return what holds in the working tree, or in the database."""
+    if context.consent is not None:
+        return context.consent.statements()
+    path = registry_path(context)
+    return parse(_content(context.workdir / path), path)
+
+
+def _said(content: bytes, subject: str) -> Statement | None:
+    try:
+        return parse(content, "").get(subject) if content else None
+    except ClewError:
+        return None  # a broken registry of the past: what it said is nobody's word
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"the consent registry {file} can't be read: {error.strerror}",
+            fix="Make it with the line `subject_id,status,updated_at,reason`.",
+        ) from error
+
+
+def _refuse_uncommitted(context: Context, path: str) -> None:
+    if context.project.repository.dirty([context.project.path(path)]):
+        raise ConfigError(
+            f"{path} has changes that are not committed",
+            fix=f"Commit them, or take them back with `git restore {path}`.",
+        )
+
+
+def _committed(context: Context, file: Path, content: bytes, subject: str, what: str) -> CommitSha:
+    """Write the file, whole or not at all, and commit it; a refused commit leaves it as it was."""
+    before = file.read_bytes() if file.exists() else None
+    _replace(file, content)
+    path = context.project.path(registry_path(context))
+    try:
+        return context.project.repository.commit_path(path, f"{subject}\n\n{TRAILER}: {what}\n")
+    except ClewError:
+        if before is not None:
+            _replace(file, before)
+        raise
+
+
+def _replace(file: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as new:
+        new.write(content)
+    Path(new.name).chmod(file.stat().st_mode if file.exists() else 0o644)
+    Path(new.name).replace(file)
