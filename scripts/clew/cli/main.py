@@ -18,6 +18,7 @@ from clew import __version__
 from clew.cli import (
     ask,
     attribute,
+    audit,
     ci,
     cleanup,
     consent,
@@ -44,7 +45,7 @@ GROUPS = {
     "Its steps": ["process", "version", "train", "evaluate", "register"],
     "Questions": ["resolve", "trace", "report", "attribute"],
     "Jobs": ["jobs", "wait"],
-    "Records": ["consent", "index", "subject"],
+    "Records": ["audit", "consent", "index", "subject"],
     "Clean-up": ["gc"],
     "Deployment": ["deploy", "rollback", "undeploy"],
 }
@@ -74,6 +75,7 @@ for module in (
     report,
     attribute,
     doctor,
+    audit,
     jobs,
     index,
     subjects,

@@ -77,6 +77,9 @@ class RecordIndex(Protocol):
     def models(self, numbers: Sequence[tuple[int, int]]) -> list[IndexedModel]:
         """Return the models of the data versions in these ranges, both ends included."""
 
+    def unplaced(self) -> list[IndexedModel]:
+        """Return the models whose data version the log does not have."""
+
     def begin(self, tokens_id: str) -> None:
         """Bind an empty index to tokens; Unverifiable when it was built with others."""
 

@@ -1,0 +1,40 @@
+"""since: which moment a person means."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+
+from clew.context import Context
+from clew.errors import ClewError, ConfigError
+
+
+def since(context: Context, text: str) -> datetime:
+    """Return a moment in UTC: a time with zone, a day (its start in UTC), a data version or commit.
+
+    A data version means when the log first saw it. ConfigError for anything else.
+    """
+    for entry in context.log.logged():
+        if entry.facts.get("data_version") == text:
+            return entry.at
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return _committed(context, text)
+    if found.tzinfo is None:
+        raise ConfigError(f"{text!r} has no time zone", fix=f"Such as {text}Z or {text}+01:00.")
+    return found.astimezone(UTC)
+
+
+def _committed(context: Context, text: str) -> datetime:
+    repository = context.project.repository
+    try:
+        return datetime.fromtimestamp(repository.facts(repository.commit(text)).time, UTC)
+    except ClewError as error:
+        raise ConfigError(
+            f"{text!r} is no time, data version or commit",
+            fix="Such as 2026-03-01, 2026-03-01T12:00Z, data/NAME/0123456789ab or a commit.",
+        ) from error
