@@ -86,7 +86,8 @@ class SqliteIndex(RecordIndex):
             newest = self._newest(database)
             rows = list(self._rows(database, subject))
             splits = dict(database.execute("SELECT id, name FROM splits"))
-        if (count, marks) != (len(rows), _sum(rows)):
+        unnamed = {split for _, _, split, _ in rows} - splits.keys()
+        if unnamed or (count, marks) != (len(rows), _sum(rows)):
             raise self._damaged("intervals of this subject are missing or were changed")
         found = [
             Interval(record, splits[split], first, newest if last is None else last)

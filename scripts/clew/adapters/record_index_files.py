@@ -66,7 +66,7 @@ class IndexFiles:
                 lost = set(database.execute(f"{theirs} EXCEPT {ours}"))
                 extra = set(database.execute(f"{ours} EXCEPT {theirs}"))
             except sqlite3.Error as error:
-                return [f"it can't be read: {error}"]
+                raise Unverifiable(f"the index can't be read: {error}", fix=FIX) from error
         forgotten = {row[1:] for row in lost if row[0] == FORGOTTEN}
         lost = {row for row in lost if row[0] != FORGOTTEN}
         extra = {row for row in extra if row[1:] not in forgotten}
@@ -122,7 +122,7 @@ def _intervals(database: sqlite3.Connection, name: str) -> str:
     columns = "subject, record, split, first"
     newest = f"(SELECT coalesce(max(number), 0) FROM {name}.versions)"  # noqa: S608
     parts = [f"SELECT {columns}, last FROM {name}.closed_{one}" for (one,) in segments]  # noqa: S608
-    parts.append(f"SELECT {columns}, {newest} FROM {name}.open")  # noqa: S608
+    parts.append(f"SELECT {columns}, {newest} AS last FROM {name}.open")  # noqa: S608
     return INTERVALS.format(" UNION ALL ".join(parts), name=name)
 
 

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from clew import __version__
 from clew.cli.ask import VERDICT_CODES
 from clew.cli.options import Options, shared
 from clew.cli.subjects import given
@@ -174,6 +176,58 @@ def pending(options: Options, *, reveal: bool) -> int:
         options, found.as_json() | {"subjects": [shown for shown, _ in rows]}, [*lines, str(found)]
     )
     return VERDICT_CODES[found.verdict]
+
+
+@audit.command()
+@click.argument("about", metavar="MODEL|SUBJECT")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder for index.html and report.json.",
+)
+@REVEAL
+@shared
+def report(options: Options, about: str, output: Path, *, reveal: bool) -> int:
+    """Write an answer as a page for people who use no terminal.
+
+    It needs no network and no script, and prints well.
+    """
+    from clew.audit.model import audit_model
+    from clew.audit.page import model_page, subject_page
+    from clew.audit.records import model_version
+    from clew.report.html import page
+
+    with _opened(options) as context:
+        _checked(context)
+        made = f"{__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        made += f", from the log up to {context.log.head() or 'nothing'}"
+        if about.startswith("models:"):
+            trace = audit_model(context, model_version(context, about))
+            verdict, document, whole = trace.verdict, trace.as_json(), model_page(trace, made)
+        else:
+            name = given(about)
+            found = asked(context, name, offline=False)
+            shown = name if reveal else found.token or "an unknown subject"
+            verdict, document = found.verdict, found.as_json()
+            whole = subject_page(found, shown, made)
+    _write(output / "index.html", page(whole))
+    _write(output / "report.json", json.dumps(document, indent=2))
+    _say(
+        options,
+        {"verdict": verdict, "page": str(output / "index.html")},
+        f"{verdict}: {output}/index.html",
+    )
+    return VERDICT_CODES[verdict]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
 
 
 @contextmanager

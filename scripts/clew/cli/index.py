@@ -64,6 +64,7 @@ def updated(context: Context, files: IndexFiles) -> Ingested:
     current = files.current(create=True)
     found = update(context, open_tokens(context.pipeline, context.workdir), current)
     current.tidy()
+    current.close()
     return found
 
 

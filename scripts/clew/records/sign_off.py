@@ -7,7 +7,7 @@ import hashlib
 from clew.context import Context
 from clew.log import DATA, MODEL, Draft
 from clew.ports import ModelVersion
-from clew.records.checks import refuse_unsound
+from clew.records.checks import refuse_unsound, schema_change
 from clew.records.manifest import read_manifest
 from clew.records.signed import LINEAGE, column_names
 from clew.resolve import Resolution
@@ -40,8 +40,12 @@ def _manifest(context: Context, resolution: Resolution) -> dict[str, str]:
     if context.pipeline.records is None:
         return {}
     manifest = read_manifest(context.store, resolution.outputs, context.pipeline.records)
-    counts = refuse_unsound(context, resolution, manifest)
+    counts = refuse_unsound(context, resolution.outputs, manifest)
+    change = schema_change(context, manifest)
+    if change:
+        context.reporter.step("version", f"the manifest's columns changed: {change}")
     return {
+        **({"schema_change": change} if change else {}),
         "manifest": manifest.path,
         "manifest_columns": column_names(context.pipeline.records),
         "manifest_md5": manifest.md5,

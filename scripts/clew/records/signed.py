@@ -42,7 +42,7 @@ def manifest_of(context: Context, facts: Mapping[str, str]) -> Manifest:
         )
     try:
         names = replace(Records(facts["manifest"]), **json.loads(facts["manifest_columns"]))
-        manifest = read_manifest(context.store, _pointers(context, facts), names)
+        manifest = read_manifest(context.store, pointers_of(context, facts), names)
     except ClewError as error:
         raise Unverifiable(f"the manifest of {tag} can't be had: {error.what}", fix=LOST) from error
     if facts.get("manifest_sha256", manifest.sha256) != manifest.sha256:
@@ -85,7 +85,8 @@ def subjects(context: Context) -> Iterator[str]:
             yield row.subject
 
 
-def _pointers(context: Context, facts: Mapping[str, str]) -> Pointers:
+def pointers_of(context: Context, facts: Mapping[str, str]) -> Pointers:
+    """Return the pointers of a data version; Unverifiable when they are not the signed-off ones."""
     commit = CommitSha(facts["data_git_commit_id"])
     repository = context.project.repository
     if repository.object_ids([(commit, "")]) == [None]:

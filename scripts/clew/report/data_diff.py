@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -13,11 +11,9 @@ from typing import Any, NamedTuple
 
 from clew.config.model import Records
 from clew.context import Context
-from clew.errors import Unverifiable
 from clew.identity import Pointer
+from clew.records.manifest import Manifest
 
-LABEL = "label"  # the manifest's column of a record's class, where it has one
-FILE = "file_path"
 TOP_FOLDERS = 5
 
 Files = Mapping[str, str]  # path, relative to pipeline.yaml → md5
@@ -135,20 +131,13 @@ def parse_manifest(
     content: bytes, records: Records, files: Files
 ) -> tuple[tuple[str, ...], dict[str, Record]]:
     """Return a manifest's columns and its records by id; Unverifiable without a named column."""
-    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-    columns = tuple(reader.fieldnames or ())
-    if missing := [name for name in (records.record, records.split) if name not in columns]:
-        raise Unverifiable(
-            f"the manifest {records.manifest} has no column {missing[0]!r}",
-            fix="Correct records in pipeline.yaml, or the stage that writes the manifest.",
-        )
+    manifest = Manifest(records.manifest, "", content, records)
     folder = str(PurePosixPath(records.manifest).parent)
     found: dict[str, Record] = {}
-    for row in reader:
-        path = row.get(FILE) or ""
-        content_of = files.get(path) or files.get(f"{folder}/{path}", "")
-        found[row[records.record]] = Record(row[records.split], row.get(LABEL) or "", content_of)
-    return columns, found
+    for row in manifest.rows():
+        content_of = files.get(row.file) or files.get(f"{folder}/{row.file}", "")
+        found[row.record] = Record(row.split, row.label, content_of)
+    return manifest.columns, found
 
 
 def data_diff(base: DataState, head: DataState, sizes: Sizes | None = None) -> DataDiff:

@@ -5,6 +5,7 @@ It holds what the Markdown leaves out for its length, so it is what a CI job kee
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 
@@ -15,6 +16,7 @@ from clew.report.document import (
     Chart,
     Column,
     Command,
+    Document,
     Flow,
     Inline,
     Line,
@@ -30,6 +32,7 @@ from clew.report.facts import Report
 
 ROWS = 5_000  # of a table; a browser is slow with more
 NAME_CHARACTERS = 1_000
+LONG_WORD = re.compile(r"(?<=\w{32})(?=\w{4})")  # a hash, which may be broken
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --faint: #59636e;
@@ -63,12 +66,19 @@ polyline.line { fill: none; stroke: var(--line); stroke-width: 2; }
 .box { display: inline-block; border: 1px solid var(--edge); border-radius: 6px; margin: .2rem;
   padding: .3rem .7rem; font-size: .875rem; } .changed { border: 3px solid var(--bar); }
 .box span { display: block; }
+@media print { :root { --ink: #000; --paper: #fff; --faint: #444; --edge: #999; --shade: #f4f4f4; }
+  body { max-width: none; font-size: 10pt; } tr, .box, figure { break-inside: avoid; }
+  details > * { display: block; } a { color: inherit; } .wide { overflow: visible; } }
 """
 
 
 def html(report: Report) -> str:
     """Return the page: the same document as the Markdown, with longer tables."""
-    whole = document(report)
+    return page(document(report))
+
+
+def page(whole: Document) -> str:
+    """Return any document as a page of its own."""
     title = escape(f"{whole.mark} {whole.title}")
     body = [f"<h1>{title}</h1>", *map(block, whole.lead), *map(_section, whole.sections)]
     return "\n".join(
@@ -122,7 +132,8 @@ def _inline(part: Inline) -> str:
 
 
 def _code(name: Name) -> str:
-    return f"<code>{escape(spelt(name.text, NAME_CHARACTERS))}</code>"
+    shown = escape(spelt(name.text, NAME_CHARACTERS))
+    return f"<code>{LONG_WORD.sub('<wbr>', shown)}</code>"
 
 
 def _table(table: Table) -> str:

@@ -16,8 +16,8 @@ MANIFEST = Records("data/manifest.csv")
 def state(rows: Mapping[str, tuple[str, str, str]], columns: str = "record_id") -> DataState:
     """Return a data version: record id -> split, label, content."""
     files = {f"data/{one}": content for one, (*_, content) in rows.items()}
-    text = f"{columns},file_path,split,label\n"
-    text += "".join(f"{one},{one},{split},{label}\n" for one, (split, label, _) in rows.items())
+    text = f"{columns},file_path,split,label,subject_id\n"
+    text += "".join(f"{one},{one},{split},{label},s\n" for one, (split, label, _) in rows.items())
     found, records = parse_manifest(text.encode(), MANIFEST, files)
     return DataState(files, records, found, 10 * len(files), "record")
 
@@ -71,7 +71,7 @@ def test_columns_that_came_or_went_are_told() -> None:
     there = DataState(head.files, head.records, ("record_id", "camera"), 10, "record")
     found = data_diff(head, there)
     assert found.columns_added == ("camera",)
-    assert found.columns_removed == ("file_path", "split", "label")
+    assert found.columns_removed == ("file_path", "split", "label", "subject_id")
 
 
 def test_a_manifest_without_its_column_is_unverifiable() -> None:

@@ -1,0 +1,194 @@
+"""The audit report: an answer as a document for people who use no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from clew.audit.answer import Evidence
+from clew.audit.subject import Subject
+from clew.chain import Node, Trace
+from clew.report.document import (
+    Box,
+    Column,
+    Document,
+    Flow,
+    Line,
+    Name,
+    Paragraph,
+    Section,
+    Strong,
+    Table,
+)
+
+MARKS = {"PASS": "✅", "FAIL": "❌", "UNVERIFIABLE": "⚠️"}
+WORDS = {
+    "PASS": "Everything that was checked is in order.",
+    "FAIL": "Something contradicts itself: see the checks that failed.",
+    "UNVERIFIABLE": "Not everything could be verified: evidence is missing or unreadable.",
+}
+LAYERS = (  # of the drawing, from the data to what is live
+    ("commit",),
+    ("data version", "manifest"),
+    ("MLflow run", "job"),
+    ("model version",),
+)
+SHOWN = {  # the facts of a box
+    "data version": (),
+    "manifest": ("records", "sha256"),
+    "commit": (),
+    "MLflow run": ("status",),
+    "job": ("executor",),
+    "model version": ("aliases",),
+}
+HASH_CHARACTERS = 12
+
+
+def model_page(found: Trace, made: str) -> Document:
+    """Return the page of a model: its lineage drawn, every check, every fact with its source.
+
+    `made` says when, and from which log entry.
+    """
+    checks = tuple(
+        ((_verdict(one.verdict),), (one.what,), (Name(one.evidence, is_message=True),))
+        for one in found.checks
+    )
+    passed = sum(one.verdict == "PASS" for one in found.checks)
+    lead = (
+        Paragraph((Strong(found.verdict), f": {passed} of {len(found.checks)} checks passed. ")),
+        Paragraph((WORDS[found.verdict],)),
+        _drawing(found.nodes.values()),
+    )
+    sections = (
+        Section("Checks", (_table(("verdict", "check", "evidence"), checks),)),
+        Section("Evidence", tuple(_facts(node) for node in found.nodes.values())),
+        _about(made),
+    )
+    return _document(f"Audit of {found.subject}", found.verdict, lead, sections)
+
+
+def subject_page(found: Subject, named: str, made: str) -> Document:
+    """Return the page of a subject; `named` is its token, or its id where it is revealed."""
+    live = [one for one in found.models if one.live]
+    counts = f"{len(found.versions):,} data versions and {len(found.models):,} models"
+    lead = (
+        Paragraph((Strong(found.verdict), ". ", WORDS[found.verdict])),
+        Paragraph(
+            (counts, " hold records of ", Name(named), f"; {len(live):,} of these models are live.")
+        ),
+        Flow("How the records came into models", _subject_layers(found)),
+    )
+    sections = (
+        Section(
+            "Models", (_table(("model", "data version", "registered", "live"), _models(found)),)
+        ),
+        Section(
+            "Data versions",
+            (
+                _table(
+                    ("data version", "seen", "records", "splits", "manifest sha256"),
+                    _versions(found),
+                ),
+            ),
+        ),
+        Section("Evidence", (_evidence(found.evidence),)),
+        _about(made),
+    )
+    return _document("Audit of one subject", found.verdict, lead, sections)
+
+
+def _document(
+    title: str, verdict: str, lead: tuple[Paragraph | Flow, ...], sections: tuple[Section, ...]
+) -> Document:
+    return Document("", MARKS[verdict], title, lead, sections, ())
+
+
+def _drawing(nodes: Iterable[Node]) -> Flow:
+    by_kind: dict[str, list[Node]] = {}
+    for node in nodes:
+        by_kind.setdefault(node.kind, []).append(node)
+    layers = (tuple(_box(n) for kind in kinds for n in by_kind.get(kind, ())) for kinds in LAYERS)
+    return Flow("Lineage", tuple(layer for layer in layers if layer))
+
+
+def _box(node: Node) -> Box:
+    facts = {fact.key: fact.value for fact in node.facts}
+    shown = (f"{key} {_short(facts[key])}" for key in SHOWN.get(node.kind, ()) if key in facts)
+    return Box((node.kind, _short(node.id), *shown))
+
+
+def _short(text: str) -> str:
+    """Return a hash cut to what tells it apart; the table below has all of it."""
+    return text[:HASH_CHARACTERS] if len(text) >= 32 and text.isalnum() else text
+
+
+def _facts(node: Node) -> Table:
+    rows = tuple(((f.key,), (Name(f.value),), (Name(f.source),)) for f in node.facts)
+    title = ((node.kind,), (Name(node.id),), ("",))
+    return _table(("fact", "value", "read from"), (title, *rows))
+
+
+def _subject_layers(found: Subject) -> tuple[tuple[Box, ...], ...]:
+    versions = tuple(
+        Box((one.data_version, f"{one.records:,} records in {', '.join(one.splits)}"))
+        for one in found.versions[-5:]
+    )
+    models = tuple(Box((one.model, *one.live), changed=bool(one.live)) for one in found.models[-5:])
+    return tuple(layer for layer in (versions, models) if layer)
+
+
+def _models(found: Subject) -> tuple[tuple[Line, ...], ...]:
+    return tuple(
+        (
+            (Name(one.model),),
+            (Name(one.data_version),),
+            (one.registered,),
+            (", ".join(one.live) or ("no" if not found.offline else "not asked"),),
+        )
+        for one in found.models
+    )
+
+
+def _versions(found: Subject) -> tuple[tuple[Line, ...], ...]:
+    return tuple(
+        (
+            (Name(one.data_version),),
+            (one.at,),
+            (f"{one.records:,}",),
+            (Name(", ".join(one.splits)),),
+            (Name(one.manifest_sha256),),
+        )
+        for one in found.versions
+    )
+
+
+def _evidence(evidence: Sequence[Evidence]) -> Table | Paragraph:
+    if not evidence:
+        return Paragraph(("Nothing besides the log and the index was looked at.",))
+    rows = tuple(
+        (
+            (_verdict(one.verdict),),
+            (Name(one.what),),
+            (Name(one.found, is_message=True),),
+            (Name(one.source),),
+        )
+        for one in evidence
+    )
+    return _table(("verdict", "what", "found", "read from"), rows)
+
+
+def _verdict(verdict: str) -> str:
+    return f"{MARKS[verdict]} {verdict}"
+
+
+def _about(made: str) -> Section:
+    words = (
+        "Made by clew ",
+        made,
+        ". What it proves, and what it does not, is said in docs/auditor.md. "
+        "The same as data is in report.json beside this page.",
+    )
+    return Section("About this page", (Paragraph(words),))
+
+
+def _table(titles: Sequence[str], rows: tuple[tuple[Line, ...], ...]) -> Table:
+    return Table(tuple(Column(title) for title in titles), rows)

@@ -1,0 +1,161 @@
+"""Tokens, the vault of salts, and keys."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clew.adapters.vault import SqliteVault
+from clew.cli.subject_key import key_in
+from clew.errors import ConfigError, Unverifiable
+from clew.records.keys import new_key, parsed
+from clew.records.tokens import FORGOTTEN, VaultTokens, revealed
+
+KEY, OTHER = b"k" * 32, b"o" * 32
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> SqliteVault:
+    return SqliteVault(tmp_path / "deep" / "vault.db")
+
+
+def test_a_subject_has_one_token_and_others_have_others(vault: SqliteVault) -> None:
+    tokens = VaultTokens(KEY, vault)
+    assert tokens.find("ada") is None
+    first = tokens.of(["ada", "bob", "ada"])
+    assert len(set(first.values())) == 2
+    assert all(len(token) == 64 for token in first.values())
+    again = VaultTokens(KEY, SqliteVault(vault.path))
+    assert again.of(["bob", "ada"]) == first
+    assert again.find("ada") == first["ada"]
+    assert again.count() == 2
+
+
+@given(st.lists(st.text(min_size=1).filter(lambda s: "\0" not in s), unique=True, max_size=8))
+def test_ids_are_never_mangled(subjects: list[str]) -> None:
+    """Look-alikes, quotes, formulas, newlines: what differs by a code point differs."""
+    with_ids = [s for s in subjects if s.isprintable() or s.strip()]
+    vault = Memory()
+    tokens = VaultTokens(KEY, vault)
+    found = tokens.of(with_ids)
+    assert len(set(found.values())) == len(with_ids)
+    assert revealed(tokens, found.values(), with_ids) == {t: s for s, t in found.items()}
+
+
+class Memory(SqliteVault):
+    """A vault in memory, for many examples."""
+
+    def __init__(self) -> None:
+        self.path = Path("memory")
+        self._salts: dict[bytes, bytes] = {}
+
+    def claim(self, key_id: str) -> str:
+        return "m"
+
+    def count(self) -> int:
+        return len(self._salts)
+
+    def salts(self, lookups: object) -> dict[bytes, bytes]:
+        return {one: self._salts[one] for one in list(lookups) if one in self._salts}  # type: ignore[call-overload]
+
+    def add(self, salts: object) -> None:
+        self._salts = {**dict(salts), **self._salts}  # type: ignore[call-overload]
+
+
+def test_the_file_names_nobody_and_is_its_owners(vault: SqliteVault) -> None:
+    VaultTokens(KEY, vault).of([f"person-{n}@example.org" for n in range(50)])
+    files = list(vault.path.parent.iterdir())
+    assert all(b"example.org" not in file.read_bytes() for file in files)
+    assert vault.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_who_is_forgotten_has_no_token_ever_again(vault: SqliteVault) -> None:
+    tokens = VaultTokens(KEY, vault)
+    tokens.of(["ada", "bob"])
+    salt = sqlite3.connect(vault.path).execute("SELECT salt FROM salts").fetchall()
+    assert tokens.forget("ada")
+    assert not tokens.forget("ada")
+    with pytest.raises(Unverifiable, match="forgotten"):
+        tokens.find("ada")
+    assert tokens.of(["ada"]) == {"ada": FORGOTTEN}
+    assert tokens.find("bob") is not None
+    left = [
+        one
+        for (one,) in salt
+        if one in b"".join(f.read_bytes() for f in vault.path.parent.iterdir())
+    ]
+    assert len(left) == 1  # bob's: ada's is overwritten in the file
+
+
+def test_another_key_is_refused(vault: SqliteVault) -> None:
+    before = VaultTokens(KEY, vault).id
+    with pytest.raises(Unverifiable, match="belongs to the subject key"):
+        VaultTokens(OTHER, vault)
+    assert VaultTokens(KEY, vault).id == before
+
+
+def test_a_new_vault_under_the_same_key_is_another_one(tmp_path: Path) -> None:
+    one, two = (VaultTokens(KEY, SqliteVault(tmp_path / name)) for name in ("a.db", "b.db"))
+    assert one.id != two.id
+    assert one.of(["ada"]) != two.of(["ada"])
+
+
+def test_rotation_keeps_salts_and_forgets_whom_nothing_names(vault: SqliteVault) -> None:
+    tokens = VaultTokens(KEY, vault)
+    tokens.of(["ada", "bob", "cyd"])
+    tokens.forget("bob")
+    now = tokens.rotated(OTHER, iter(["bob", "ada", "ada"]))
+    assert now.count() == 2
+    assert now.find("cyd") is None
+    assert now.of(["bob"]) == {"bob": FORGOTTEN}
+    assert now.find("ada") is not None
+    with pytest.raises(Unverifiable):
+        VaultTokens(KEY, vault)
+
+
+def test_a_damaged_vault_is_no_evidence(vault: SqliteVault) -> None:
+    VaultTokens(KEY, vault).of(["ada"])
+    vault.path.write_bytes(b"no database" * 1000)
+    with pytest.raises(Unverifiable, match="can't be used"):
+        VaultTokens(KEY, vault)
+
+
+def _claim(path: str, start: int) -> dict[str, str]:
+    tokens = VaultTokens(KEY, SqliteVault(Path(path)))
+    return dict(tokens.of(f"s{n}" for n in range(start, start + 300)))
+
+
+def test_two_processes_give_a_subject_one_salt(vault: SqliteVault) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        found = pool.starmap(_claim, [(str(vault.path), start) for start in (0, 0, 100)])
+    assert found[0] == found[1]
+    assert all(found[0][s] == token for s, token in found[2].items() if s in found[0])
+
+
+# --- keys --------------------------------------------------------------------------------------
+
+
+def test_a_key_is_hex_or_base64_of_32_bytes() -> None:
+    assert len(parsed(new_key(), "x")) == 32
+    assert parsed("a" * 64, "x") == bytes.fromhex("a" * 64)
+    assert len(parsed("QUJD" * 11, "x")) == 33
+    for wrong in ("", "abc", "é" * 64, "ab" * 31, "====", "QUJD" * 10):
+        with pytest.raises(ConfigError, match="x holds no subject key"):
+            parsed(wrong, "x")
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    with pytest.raises(ConfigError, match="no subject key"):
+        key_in(path)
+    path.write_text(new_key())
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match="mode 640"):
+        key_in(path)
+    path.chmod(0o600)
+    assert len(key_in(path)) == 32
