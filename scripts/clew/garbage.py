@@ -121,6 +121,7 @@ class Sources:
     models: RegisteredModels
     objects: ObjectStore
     reporter: Reporter
+    elsewhere: frozenset[str] = frozenset()  # paths that training makes: MLflow keeps them
 
 
 def find_garbage(
@@ -138,7 +139,7 @@ def find_garbage(
     young = _young(everything, datetime.now(UTC) - grace)
     hours = grace.total_seconds() / 3600
     needs.add(f"younger than {hours:g} h", [Held("", "md5", oid, True) for oid in young])
-    needed, kept = _needed(needs, sources.objects, _sizes(everything))
+    needed, kept = _needed(needs, sources, _sizes(everything))
     rest = {name: [o for o in found if o.oid not in needed] for name, found in stored.items()}
     paths = _paths(sources, [one for found in rest.values() for one in found])
     known = not needs.problems
@@ -208,15 +209,16 @@ def _young(objects: Iterable[Stored], since: datetime) -> set[str]:
 
 
 def _needed(
-    needs: Needs, store: ObjectStore, sizes: Mapping[str, _Size]
+    needs: Needs, sources: Sources, sizes: Mapping[str, _Size]
 ) -> tuple[set[str], tuple[Kept, ...]]:
     """Return every object that is needed, the files of folders among them, and why."""
     every = {held.md5: held for version in needs.versions.values() for held in version}
     needed = set(every)
     sums = {md5: sizes.get(md5, _NOTHING) for md5 in every}
-    for md5, files in store.listings([held for held in every.values() if held.is_folder]):
+    folders = [held for held in every.values() if held.is_folder]
+    for md5, files in sources.objects.listings(folders):
         if files is None:
-            needs.problems += _gap(needs, md5)
+            needs.problems += _gap(needs, md5, sources.elsewhere)
         else:
             needed.update(files)
             sums[md5] = _add(sizes.get(oid, _NOTHING) for oid in (md5, *files))
@@ -224,13 +226,13 @@ def _needed(
     return needed, tuple(Kept(reason, size.objects, size.bytes) for reason, size in kept)
 
 
-def _gap(needs: Needs, md5: str) -> list[str]:
+def _gap(needs: Needs, md5: str, elsewhere: frozenset[str]) -> list[str]:
     """Return what is to be said of a list of files that nobody has, if somebody needs it."""
     lacking = {
         reason: held.path or "a folder"
         for reason, version in needs.versions.items()
         for held in version
-        if held.md5 == md5 and held.required
+        if held.md5 == md5 and held.required and held.path not in elsewhere
     }
     return [
         f"{reason}: the list of files of {path} ({md5}) is missing or corrupt in cache and "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from clew import lineage
 from clew.bundle import Bundle, bundle
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, pointers_in
-from clew.errors import ConfigError, JobFailed
-from clew.identity import CommitSha, RunId, digest
+from clew.errors import ConfigError, JobFailed, Unverifiable
+from clew.identity import CommitSha, Pointer, RunId, digest
 from clew.inputs import added_inputs, inputs_of, stages_before
 from clew.jobs import run_id_of, run_job
 from clew.merges import woven
@@ -46,6 +47,7 @@ def process(context: Context, request: RunRequest) -> Processed:
     stale, force = stages_to_run(context, request, source)
     if not stale:
         context.reporter.step("process", "dvc.lock is up to date, nothing to run")
+        _keep_inputs(context, added_inputs(context, request.commit, stages))
         return Processed()
     if not request.may_process:
         raise ConfigError(
@@ -54,6 +56,15 @@ def process(context: Context, request: RunRequest) -> Processed:
         )
     ensure_in_remote(context, "process", added_inputs(context, request.commit, stages))
     return _run(context, request, source, stale, force=force)
+
+
+def _keep_inputs(context: Context, inputs: Sequence[Pointer]) -> None:
+    """Push what the data was made from by hand, so that it can be made again."""
+    try:
+        ensure_in_remote(context, "process", inputs)
+    except Unverifiable as error:  # the data itself is there, which is what training reads
+        told = f"the data can't be made again: {error.what}"
+        context.reporter.step("process", told)
 
 
 def stages_to_run(

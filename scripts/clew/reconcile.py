@@ -171,9 +171,18 @@ def _without_model(context: Context, request: RunRequest, *, promoting: bool) ->
     if version is None:
         return Pending(request, "it has no model yet", _failed(context, TRAIN, fingerprint))
     baseline = context.pipeline.promotion.baseline
-    if promoting and baseline not in version.aliases:
+    if promoting and baseline not in version.aliases and not _decided(context, request):
         return Pending(request, f"{version.uri} does not carry {baseline}")
     return None
+
+
+def _decided(context: Context, request: RunRequest) -> bool:
+    """Tell whether a run on the branch went to its end: the gates have had their say there."""
+    tags = {"clew.stage": RUN, "mlflow.source.git.commit": str(request.commit)}
+    runs = context.tracker.runs(tags)
+    return any(
+        one.status == "FINISHED" and one.tags.get("clew.branch") == request.branch for one in runs
+    )
 
 
 def _failed(context: Context, step: str, key: str) -> str:

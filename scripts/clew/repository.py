@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -130,8 +130,18 @@ class Repository(Protocol):
     def on_remote(self, commit: CommitSha) -> bool:
         """Tell whether the remote has this commit on a branch or tag, as of now."""
 
-    def advance(self, branch: str, old: CommitSha, new: CommitSha, path: str) -> Advance:
-        """Bring `new` (one file changed on top of `old`) onto the remote's branch, never forced."""
+    def advance(
+        self,
+        branch: str,
+        old: CommitSha,
+        new: CommitSha,
+        path: str,
+        fits: Callable[[CommitSha], bool] = bool,
+    ) -> Advance:
+        """Bring `new` (one file changed on top of `old`) onto the remote's branch, never forced.
+
+        `fits` tells whether the file is right on top of another commit, too, that came in between.
+        """
 
     def commit_path(self, path: str, message: str) -> CommitSha:
         """Commit one file of the working tree on the branch, as whoever runs this.
@@ -151,5 +161,6 @@ class Advance(Enum):
 
     MOVED = "moved"
     REBASED = "rebased"  # someone pushed in between; their commits come first
+    OVERTAKEN = "overtaken: a newer commit changed its inputs, and gets its own"
     OFFERED = "offered"  # protected or conflicting: pushed as a branch of its own instead
     NO_REMOTE = "no remote"

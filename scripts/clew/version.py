@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from clew.changes import relevant_changes
 from clew.context import Context
 from clew.dvcyaml import load
 from clew.identity import CommitSha
@@ -102,7 +103,12 @@ def show_on_branch(context: Context, request: RunRequest, versioned: Versioned) 
         return None  # the tag keeps it reachable
     else:
         target = request.branch or f"clew/{resolution.data_fingerprint[:12]}"
-        moved = repository.advance(target, commit, carrier, context.project.path("dvc.lock"))
+        path = context.project.path("dvc.lock")
+
+        def fits(head: CommitSha) -> bool:
+            return not relevant_changes(context, commit, head)
+
+        moved = repository.advance(target, commit, carrier, path, fits)
         context.reporter.step("version", f"dvc.lock on {target}: {moved.value}")
     if moved in (Advance.MOVED, Advance.NO_REMOTE) and repository.fast_forward(commit, carrier):
         return moved

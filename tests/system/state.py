@@ -35,13 +35,21 @@ def end_state(small: Small) -> dict[str, Any]:
     """Return tags, branches, jobs, objects, MLflow runs, versions and aliases."""
     refs = small.git("for-each-ref", "--format=%(refname) %(objectname)", cwd=small.origin)
     return {
-        "origin": refs.splitlines(),
+        "origin": [row for row in refs.splitlines() if not row.startswith("refs/clew/")],
+        "log": logged(small),
         "head": small.git("rev-parse", "HEAD"),
         "dirty": small.git("status", "--porcelain"),
         "jobs": sorted(path.name for path in (small.work / ".clew/jobs").glob("small-*")),
         "objects": sorted(path.name for path in small.storage.rglob("*") if path.is_file()),
         **tracked(small),
     }
+
+
+def logged(small: Small) -> list[str]:
+    """Return what the log in the origin says was seen, without times and MLflow's own ids."""
+    which = ("--glob=refs/clew/log/*", "--reverse", "--format=%s")
+    rows = small.git("log", *which, cwd=small.origin)
+    return [" ".join(row.split()[:2]) for row in rows.splitlines()]
 
 
 def tracked(small: Small) -> dict[str, Any]:

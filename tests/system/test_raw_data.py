@@ -32,6 +32,16 @@ def test_what_was_never_pushed_is_pushed_from_the_cache(raw: Small) -> None:
     assert raw.answer("run")["train"]["reused"]
 
 
+def test_inputs_of_data_that_was_made_by_hand_are_pushed_too(raw: Small) -> None:
+    raw.dvc("repro", "-q", "prepare")
+    raw.commit("Made by hand, and never pushed")
+    done = raw.clew("run")
+    assert done.returncode == 0, done.stderr
+    assert "nothing to run" in done.stderr
+    shutil.rmtree(raw.work / ".dvc/cache")
+    raw.dvc("pull", "-q", "data/origin.txt", "data/prepared")
+
+
 @pytest.mark.parametrize("lost", [True, False], ids=["nowhere", "overwritten"])
 def test_what_cannot_be_had_is_refused_before_a_job(raw: Small, lost: bool) -> None:
     raw.dvc("push", "-q")

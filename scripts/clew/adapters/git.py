@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Self
@@ -203,7 +203,14 @@ class GitRepository(GitWriter):
                 fix="Run `git pull --rebase`, or push it to a branch and open a pull request.",
             )
 
-    def advance(self, branch: str, old: CommitSha, new: CommitSha, path: str) -> Advance:
+    def advance(
+        self,
+        branch: str,
+        old: CommitSha,
+        new: CommitSha,
+        path: str,
+        fits: Callable[[CommitSha], bool] = bool,
+    ) -> Advance:
         remote = self._remote()
         if remote is None:
             return Advance.NO_REMOTE
@@ -218,6 +225,8 @@ class GitRepository(GitWriter):
             before, wanted, there = self.object_ids([(c, path) for c in (old, new, head)])
             if there == wanted or self._is_behind(new, [head]):
                 return Advance.MOVED
+            if there == before and not fits(head):
+                return Advance.OVERTAKEN
             if there != before:
                 break
             commit = self._moved_onto(head, new, path)

@@ -35,7 +35,8 @@ SCHEMA = f"""
 PRAGMA user_version = {FORMAT};
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE versions (number INTEGER PRIMARY KEY, entry TEXT, at TEXT, facts TEXT, problem TEXT);
-CREATE TABLE models (entry TEXT PRIMARY KEY, at TEXT, number INTEGER, facts TEXT) WITHOUT ROWID;
+CREATE TABLE models (entry TEXT PRIMARY KEY, at TEXT, number INTEGER, uri TEXT, run_id TEXT)
+  WITHOUT ROWID;
 CREATE INDEX models_by_version ON models (number);
 CREATE TABLE subjects (id INTEGER PRIMARY KEY, token BLOB NOT NULL UNIQUE,
   intervals INTEGER NOT NULL DEFAULT 0, marks INTEGER NOT NULL DEFAULT 0);
@@ -72,9 +73,10 @@ class SqliteIndex(RecordIndex):
     def versions(self) -> list[IndexedVersion]:
         with self._reading() as database:
             rows = database.execute("SELECT * FROM versions ORDER BY number").fetchall()
+            found = [_version(row) for row in rows]
         if self._meta("versions") != _chain(rows):
             raise self._damaged("its list of data versions was changed")
-        return [_version(row) for row in rows]
+        return found
 
     def find(self, token: Token) -> list[Interval]:
         with self._reading() as database:
@@ -98,14 +100,13 @@ class SqliteIndex(RecordIndex):
     def models(self, numbers: Sequence[tuple[int, int]]) -> list[IndexedModel]:
         query = "SELECT * FROM models WHERE number BETWEEN ? AND ? ORDER BY number, at, entry"
         with self._reading() as database:
-            rows = [row for pair in numbers for row in database.execute(query, pair)]
-        return [_model(row) for row in rows]
+            return [_model(row) for pair in numbers for row in database.execute(query, pair)]
 
     def unplaced(self) -> list[IndexedModel]:
         """Return the models whose data version the log does not have."""
         with self._reading() as database:
-            rows = database.execute("SELECT * FROM models WHERE number IS NULL").fetchall()
-        return [_model(row) for row in rows]
+            query = "SELECT * FROM models WHERE number IS NULL"
+            return [_model(row) for row in database.execute(query)]
 
     # --- taking in -----------------------------------------------------------------------------
 
@@ -139,9 +140,9 @@ class SqliteIndex(RecordIndex):
             self._merge(*level)
 
     def add_model(self, model: IndexedModel) -> None:
-        row = (model.entry, model.at.isoformat(), model.number, json.dumps(dict(model.facts)))
+        row = (model.entry, model.at.isoformat(), model.number, model.uri, model.run_id)
         with self._writing() as database:
-            database.execute("INSERT INTO models VALUES (?, ?, ?, ?)", row)
+            database.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?)", row)
             _set(database, "head", model.entry)
 
     def _close(self, database: sqlite3.Connection, last: int, leaving: Iterable[str]) -> None:
@@ -312,8 +313,6 @@ def _version(row: Sequence[object]) -> IndexedVersion:
     return IndexedVersion(int(number), CommitSha(entry), moment, json.loads(facts), problem)
 
 
-def _model(row: Sequence[object]) -> IndexedModel:
-    entry, at, number, facts = row
-    place = None if number is None else int(str(number))
-    moment = datetime.fromisoformat(str(at))
-    return IndexedModel(CommitSha(str(entry)), moment, place, json.loads(str(facts)))
+def _model(row: tuple[str, str, int | None, str, str]) -> IndexedModel:
+    entry, at, number, uri, run_id = row
+    return IndexedModel(CommitSha(entry), datetime.fromisoformat(at), number, uri, run_id)

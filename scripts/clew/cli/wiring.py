@@ -157,7 +157,18 @@ def open_sources(context: Context) -> Sources:
         remote = ""
     refs = GitRefs(context.project.repository.root, remote)
     models = MlflowModels(context.tracker.uri, context.pipeline.mlflow.model)
-    return Sources(refs, models, objects, context.reporter)
+    return Sources(refs, models, objects, context.reporter, _trained(context))
+
+
+def _trained(context: Context) -> frozenset[str]:
+    """Return the paths that the train stages make, which clew never pushes to the DVC remote."""
+    from clew.dvcfiles import DEFINITIONS, definitions
+
+    (text,) = context.read(context.project.repository.commit("HEAD"), DEFINITIONS)
+    stages = definitions(text)
+    names = [name for name in context.pipeline.train.stages if name in stages.stages]
+    made = (out.path for name in names for out in stages.stage(name).outs())
+    return frozenset(context.project.path(path) for path in made)
 
 
 def open_endpoints(pipeline: Pipeline) -> Endpoints:

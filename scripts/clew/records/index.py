@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -43,18 +43,14 @@ class IndexedVersion:
         return self.facts["data_version"]
 
 
-@dataclass(frozen=True)
-class IndexedModel:
+class IndexedModel(NamedTuple):
     """A model version as the log has it."""
 
     entry: CommitSha  # of the log
     at: datetime  # of that entry
     number: int | None  # of its data version; None where the log has no such
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def uri(self) -> str:
-        return self.facts["model"]
+    uri: str
+    run_id: str
 
 
 class RecordIndex(Protocol):

@@ -66,8 +66,11 @@ class Ingest:
         if entry.kind == DATA:
             self._take_in_version(entry)
         else:
-            number = self._numbers.get(entry.facts.get("data_version", ""))
-            self._index.add_model(IndexedModel(entry.id, entry.at, number, entry.facts))
+            facts = entry.facts
+            number = self._numbers.get(facts.get("data_version", ""))
+            self._index.add_model(
+                IndexedModel(entry.id, entry.at, number, facts["model"], facts["run_id"])
+            )
 
     def _take_in_version(self, entry: Entry) -> None:
         before = self._previous()

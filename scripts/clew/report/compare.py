@@ -76,6 +76,8 @@ def compare_data(
     """Return what can be told without MLflow: whether the head could be run, and its data."""
     ours, theirs = (_resolved(context, commit) for commit in (head, base))
     problem = ours.missing or _problem(context, head)
+    if not problem:
+        ours = replace(ours, stale=stale_at(context, RunRequest(head)))
     found = _without_models(context, theirs, ours)
     return replace(
         found, data_only=True, problems=(problem,) if problem else (), links=links or Links()
@@ -128,7 +130,7 @@ def side(context: Context, commit: CommitSha) -> Side:
         return found
     if stale := stale_at(context, RunRequest(commit)):
         # What dvc.lock names there is older than the commit: its model is another's.
-        return replace(found, missing=f"{', '.join(stale)} did not run for it yet")
+        return replace(found, stale=stale, missing=f"{', '.join(stale)} did not run for it yet")
     run = finished_training(context, found.resolution)
     if run is None:
         return replace(found, missing="it was not trained")

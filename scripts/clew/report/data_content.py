@@ -43,12 +43,19 @@ def _without_diff(report: Report) -> Iterator[Block]:
             Name(report.data_missing, is_message=True),
         )
         yield Paragraph((*words, "."))
+    elif report.head.stale:
+        yield Paragraph((UNSURE, " dvc.lock is older than the inputs: ", *_stale(report), "."))
     elif DATA not in report.parts:
         yield Paragraph(("The data is the same.",))
     if report.pointers:
         titles = ("files", "", "size", "")
         columns = (Column("by Git alone"), *(Column(title, True) for title in titles))
         yield Table(columns, tuple(_pointers(report)))
+
+
+def _stale(report: Report) -> Line:
+    names = Name(", ".join(report.head.stale))
+    return (names, " has to run before it can be told what changed in the data")
 
 
 def _pointers(report: Report) -> Iterator[tuple[Line, ...]]:

@@ -31,6 +31,7 @@ class Side:
     run: TrackedRun | None = None  # its finished training
     version: ModelVersion | None = None
     missing: str = ""  # why there is no resolution or no training
+    stale: tuple[str, ...] = ()  # data stages that did not run for it: its data is not made yet
     params: Mapping[str, Any] = field(default_factory=dict)  # that data and train stages read
 
     @property
@@ -57,6 +58,7 @@ class Side:
         return {
             "commit": self.commit,
             "missing": self.missing,
+            "stale": list(self.stale),
             **(self.resolution.as_json() if self.resolution else {}),
             "run_id": self.run.id if self.run else None,
             "model": self.version.uri if self.version else None,

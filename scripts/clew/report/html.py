@@ -32,7 +32,7 @@ from clew.report.facts import Report
 
 ROWS = 5_000  # of a table; a browser is slow with more
 NAME_CHARACTERS = 1_000
-LONG_WORD = re.compile(r"(?<=\w{32})(?=\w{4})")  # a hash, which may be broken
+LONG_WORD = re.compile(r"\w{40}")  # a hash, which may be broken
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --faint: #59636e;
@@ -52,6 +52,7 @@ summary { cursor: pointer; padding: .5rem 0; font-weight: 600; }
 th, td { border: 1px solid var(--edge); padding: .3rem .6rem; text-align: left;
   overflow-wrap: break-word; }
 td code, th code { overflow-wrap: break-word; }
+td code.long { overflow-wrap: anywhere; }
 th { background: var(--shade); } .number { text-align: right; font-variant-numeric: tabular-nums; }
 figure { margin: 1rem 0; } figcaption { color: var(--faint); } svg { width: 100%; height: auto;
   max-width: 640px; }
@@ -133,7 +134,8 @@ def _inline(part: Inline) -> str:
 
 def _code(name: Name) -> str:
     shown = escape(spelt(name.text, NAME_CHARACTERS))
-    return f"<code>{LONG_WORD.sub('<wbr>', shown)}</code>"
+    breakable = ' class="long"' if LONG_WORD.search(name.text) else ""
+    return f"<code{breakable}>{shown}</code>"
 
 
 def _table(table: Table) -> str:

@@ -20,7 +20,7 @@ def verdict(report: Report) -> str:
 def mark(report: Report) -> str:
     """Return the emoji of the verdict."""
     if report.data_only:
-        return REFUSED if report.problems else PASSED
+        return REFUSED if report.problems else UNSURE if report.head.stale else PASSED
     if report.unjudged or report.evaluation is None:
         return UNSURE
     return REFUSED if report.refused else PASSED
@@ -30,11 +30,17 @@ def verdict_line(report: Report) -> str:
     if report.data_only:
         found = len(report.problems)
         said = f"{found} {_plural('problem', found)} found" if found else "nothing wrong found"
+        said = f"its data is not made yet, {_not_run(report)}" if report.head.stale else said
         return f"configuration and data only: {said}, no model was looked at"
     if report.head.run is None:
         cost = f"; training it: {report.cost}" if report.cost else ""
-        return f"no model of {report.head.commit[:12]} to judge{cost}"
+        why = f": {_not_run(report)}" if report.head.stale else ""
+        return f"no model of {report.head.commit[:12]} to judge{why}{cost}"
     return "; ".join([_gates(report), _comparison(report), *_effort(report)])
+
+
+def _not_run(report: Report) -> str:
+    return f"{', '.join(report.head.stale)} did not run for it"
 
 
 def _gates(report: Report) -> str:
@@ -67,6 +73,8 @@ def _effort(report: Report) -> Iterator[str]:
 def cause(report: Report) -> Line:
     """Return the first difference and what it comes from, as far as that is known."""
     row = main_metric(report)
+    if report.head.stale:
+        return ("What its data will be is not known yet: ", Name(_not_run(report)), ".")
     if not report.parts:
         same = report.base.resolution and report.head.resolution
         return ("Nothing that training reads changed.",) if same else ()

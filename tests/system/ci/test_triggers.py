@@ -73,6 +73,21 @@ def test_a_new_branch_and_a_rewritten_one_are_run(ran: Small) -> None:
     assert tracked(ran)["versions"] == [1, 2]
 
 
+def test_a_lock_is_never_put_on_a_commit_with_other_inputs(ran: Small) -> None:
+    ran.edit("data/raw.txt", "raw", "first")
+    first = ran.commit("First")
+    ran.edit("data/raw.txt", "first", "second")
+    second = ran.commit("Second")
+    done = ran.clew("run", "--commit", first, "--branch", "main")
+    assert done.returncode == 0, done.stderr
+    assert "overtaken" in done.stderr
+    assert ran.git("rev-parse", "main", cwd=ran.origin) == second
+    assert ran.clew("run").returncode == 0
+    assert ran.git("rev-parse", "main^", cwd=ran.origin) == second
+    assert ran.clew("run", "--no-process", "--dry-run").returncode == 0
+    assert ran.git("branch", "--list", "clew/*", cwd=ran.origin) == ""
+
+
 def test_a_dispatch_keeps_who_asked_and_why(ran: Small) -> None:
     asked = dispatched(ran, params="train.lr=0.6", reason="Try a faster one", ref="main")
     answer = asked.answer("ci")
@@ -104,7 +119,7 @@ def test_a_push_that_lost_its_run_is_found(ran: Small) -> None:
     ran.git("checkout", "-q", "main")
     (listed,) = ran.answer("reconcile", "--dry-run")["runs"]
     assert (listed["commit"], listed["branch"], listed["outcome"]) == (lost, "feature", "pending")
-    (row,) = scheduled(ran).answer("ci")
+    (row,) = scheduled(ran).answer("ci")["runs"]
     assert row["outcome"] == "finished"
     assert ran.answer("reconcile")["runs"] == []
     assert tracked(ran)["versions"] == [1, 2]
@@ -139,7 +154,7 @@ def test_a_run_killed_in_the_middle_is_finished_by_the_schedule(ran: Small) -> N
     process.send_signal(signal.SIGKILL)
     process.communicate()
     time.sleep(5)  # its time limit, by which a job on another machine must have ended
-    rows = scheduled(ran).answer("ci")
+    rows = scheduled(ran).answer("ci")["runs"]
     assert [row["outcome"] for row in rows] == ["finished"]
     assert tracked(ran)["versions"] == [1, 2]
 
@@ -153,7 +168,16 @@ def test_a_job_that_failed_is_not_paid_for_at_every_schedule(ran: Small) -> None
     jobs = sorted(path.name for path in (ran.work / ".clew/jobs").iterdir())
     second = scheduled(ran).clew("ci", "--json")
     assert second.returncode == 0, second.stderr
-    (row,) = json.loads(second.stdout)
+    (row,) = json.loads(second.stdout)["runs"]
     assert row["outcome"] == "left"
     assert "the loss is NaN" in row["detail"]
     assert sorted(path.name for path in (ran.work / ".clew/jobs").iterdir()) == jobs
+
+
+def test_what_the_gates_refused_is_not_pending_for_ever(ran: Small) -> None:
+    before = ran.git("rev-parse", "HEAD")
+    ran.edit("params.yaml", "lr: 0.5", "lr: 0.01")
+    ran.commit("Worse")
+    assert pushed(ran, before).clew("ci").returncode == 1
+    assert tracked(ran)["versions"] == [1, 2]
+    assert ran.answer("reconcile", "--dry-run")["runs"] == []

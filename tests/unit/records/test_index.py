@@ -7,7 +7,7 @@ import io
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from clew.config.model import Records
 from clew.errors import Unverifiable
 from clew.identity import CommitSha
 from clew.log import DATA, MODEL, Entry
-from clew.records.index import RecordIndex, ranges
+from clew.records.index import IndexedVersion, Interval, Joining, RecordIndex, ranges
 from clew.records.ingest import Ingest
 from clew.records.manifest import Manifest
-from clew.records.tokens import VaultTokens
+from clew.records.tokens import Token, VaultTokens
 
 NAMES = Records("m.csv")
 SUBJECTS = ("ada", "bob", 'c,"d"', "é", "e\u0301", "=SUM(1)")
@@ -198,16 +198,14 @@ class Histories(RuleBasedStateMachine):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _version(versions: Versions) -> object:
-    from clew.records.index import IndexedVersion
-
+def _version(versions: Versions) -> IndexedVersion:
     entry = versions.entries[-1]
     return IndexedVersion(len(versions.worlds), entry.id, entry.at, entry.facts)
 
 
-def _interrupted() -> object:
+def _interrupted() -> Iterator[Joining]:
+    yield Joining("new", Token("a" * 64), "a")
     raise InterruptedError
-    yield
 
 
 Histories.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
@@ -357,7 +355,5 @@ def test_the_export_says_the_same(files: IndexFiles, tokens: VaultTokens, tmp_pa
 
 
 def test_ranges_that_touch_are_one() -> None:
-    from clew.records.index import Interval
-
     spans = [(5, 6), (1, 2), (3, 3), (9, 9), (5, 5)]
     assert ranges(Interval("r", "s", *span) for span in spans) == [(1, 3), (5, 6), (9, 9)]
