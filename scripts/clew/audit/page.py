@@ -26,6 +26,10 @@ WORDS = {
     "FAIL": "Something contradicts itself: see the checks that failed.",
     "UNVERIFIABLE": "Not everything could be verified: evidence is missing or unreadable.",
 }
+TOLD = WORDS | {
+    "PASS": "Everything could be told. Whether the records should be there is another question.",
+    "FAIL": "The index and the manifests contradict each other: see the evidence.",
+}
 LAYERS = (  # of the drawing, from the data to what is live
     ("commit",),
     ("data version", "manifest"),
@@ -71,7 +75,7 @@ def subject_page(found: Subject, named: str, made: str) -> Document:
     live = [one for one in found.models if one.live]
     counts = f"{len(found.versions):,} data versions and {len(found.models):,} models"
     lead = (
-        Paragraph((Strong(found.verdict), ". ", WORDS[found.verdict])),
+        Paragraph((Strong(found.verdict), ". ", TOLD[found.verdict])),
         Paragraph(
             (counts, " hold records of ", Name(named), f"; {len(live):,} of these models are live.")
         ),
