@@ -103,22 +103,26 @@ class Scene:
 
     # --- commands ------------------------------------------------------------------------------
 
-    def show(self, *command: str | Path, cwd: Path | None = None) -> None:
-        """Run a command, showing it and what it prints; the story ends if it fails."""
+    def show(self, *command: str | Path, cwd: Path | None = None, expect: int = 0) -> None:
+        """Run a command, showing it and what it prints; the story ends if it ends otherwise."""
         place = cwd or self.work
         prefix = "" if place == self.folder else "../"
         words = [str(word).replace(f"{self.folder}/", prefix) for word in command]
         print(f"$ {' '.join(words)}", flush=True)
-        self.quiet(*command, cwd=place)
+        self.quiet(*command, cwd=place, expect=expect)
 
-    def quiet(self, *command: str | Path, cwd: Path) -> None:
+    def quiet(self, *command: str | Path, cwd: Path, expect: int = 0) -> None:
         words = [str(word) for word in command]
         code = subprocess.run(words, cwd=cwd, env=self.environment).returncode
-        if code:
+        if code != expect:
             sys.exit(f"the story ends here: {command[0]} exited with {code}")
 
     def answer(self, *command: str, cwd: Path | None = None) -> Any:
         """Return the JSON that a command prints."""
+        return json.loads(self.said(*command, cwd=cwd))
+
+    def said(self, *command: str, cwd: Path | None = None) -> str:
+        """Return what a command prints."""
         done = subprocess.run(
             command,
             cwd=cwd or self.work,
@@ -127,7 +131,7 @@ class Scene:
             stdout=subprocess.PIPE,
             text=True,
         )
-        return json.loads(done.stdout)
+        return done.stdout.strip()
 
 
 def title(text: str) -> None:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import time
 
 from demo.scene import HERE, PRODUCTION, Scene, title
 
-SCENE = Scene(HERE / ".demo")
+# A key of one's own would be in a file, or with AWS KMS: see docs/data-protection-request.md.
+SCENE = Scene(HERE / ".demo", {"CLEW_SUBJECT_KEY": secrets.token_hex(32)})
 ORIGIN = SCENE.folder / "origin.git"
 
 
@@ -21,6 +23,7 @@ def main() -> None:
     follow_the_thread(SCENE)
     title("5. The exact data, from nothing but the model's name")
     SCENE.restore(ORIGIN)
+    withdraw(SCENE)
     explore()
     print(f"\nThe story took {time.monotonic() - started:.0f} s.")
 
@@ -56,8 +59,31 @@ def follow_the_thread(scene: Scene) -> None:
     scene.show("clew", "trace", scene.model()["data_version"])
 
 
+def withdraw(scene: Scene) -> None:
+    """Tell how somebody of the first data version withdraws, and what an auditor sees."""
+    subject = somebody(scene)
+    title("6. Somebody withdraws: before")
+    scene.show("clew", "audit", "excluded", subject, "--since", "2026-01-01", expect=1)
+    scene.show("clew", "consent", "revoke", subject, "--reason", "by letter", "--push")
+    moment = scene.said("git", "rev-parse", "HEAD")
+    scene.show("clew", "audit", "pending")
+    title("7. The data without them, a model without them, and the proof")
+    scene.show("clew", "run")
+    scene.show("clew", "audit", "excluded", subject, "--since", moment, "--deployed")
+    scene.show("clew", "audit", "subject", subject)
+    scene.show("clew", "audit", "report", subject, "-o", scene.folder / "audit")
+
+
+def somebody(scene: Scene) -> str:
+    """Return a subject whose records the first model was trained on."""
+    asked = ("--split", "train", "--reveal", "--json")
+    rows = scene.answer("clew", "audit", "records", "models:/fashion-classifier/1", *asked)
+    return str(rows["records"][0]["subject"])
+
+
 def explore() -> None:
-    title("6. Look around")
+    title("8. Look around")
+    print(f"Open {(SCENE.folder / 'audit/index.html').relative_to(HERE)} in a browser, or:")
     print(f"cd {SCENE.work.relative_to(HERE)}")
     print("../../.venv/bin/mlflow ui --backend-store-uri sqlite:///.clew/mlflow.db")
     print("Then open http://127.0.0.1:5000 : experiment 'fashion', model 'fashion-classifier'.")

@@ -18,6 +18,7 @@ from clew.audit.models import Known, known_models
 from clew.context import Context
 from clew.errors import ClewError
 from clew.serving import Endpoints
+from clew.wording import counted
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def excluded(
     except ClewError as error:
         return Excluded(since, UNVERIFIABLE, error.what, Counts())
     after = [one for one in models if one.latest >= since]
-    before = [one for one in models if one.latest < since and one.uri in live.models]
+    before = [one for one in models if one.latest < since and (one.uri, one.run_id) in live.models]
     found = presences(context, [*after, *before], subject)
     evidence = tuple(_judged(one, found, since) for one in after)
     earlier = tuple(_judged(one, found, None) for one in before)
@@ -96,9 +97,12 @@ def _judged(model: Known, found: Mapping[str, Presence], since: datetime | None)
     problem = model.problem or (presence.problem if presence else "its data version is unknown")
     if problem or presence is None or presence.records is None:
         return Evidence(what, UNVERIFIABLE, problem, source)
+    if not presence.records and not presence.signed:
+        return Evidence(what, UNVERIFIABLE, "nobody signed its manifest off", source)
     if not presence.records:
         return Evidence(what, PASS, "holds no record of the subject", source)
-    said = f"holds {presence.records:,} records of the subject, in {', '.join(presence.splits)}"
+    held = counted(presence.records, "record")
+    said = f"holds {held} of the subject, in {', '.join(presence.splits)}"
     if since is not None and min(model.times) < since:
         times = ", ".join(moment.isoformat() for moment in model.times)
         return Evidence(what, UNVERIFIABLE, f"{said}; its times disagree ({times})", source)
@@ -112,7 +116,7 @@ def _verdict(
     if verdict == PASS and not evidence and not allow_empty:
         return UNVERIFIABLE, "no model was registered since, so nothing was shown"
     if verdict == PASS:
-        return PASS, f"{len(evidence):,} models, none with a record of the subject"
+        return PASS, f"{counted(len(evidence), 'model')}, none with a record of the subject"
     bad = [one for one in (*evidence, *earlier) if one.verdict == verdict]
     return verdict, "; ".join(_reasons(bad))
 

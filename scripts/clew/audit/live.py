@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clew.audit.models import Known
+from clew.audit.models import VERSION, Known
 from clew.context import Context
 from clew.deploy import ENDPOINT_TAG
 from clew.errors import ClewError
@@ -17,9 +17,8 @@ from clew.serving import Endpoints
 class Live:
     """Where models are live."""
 
-    models: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # by URI: aliases, endpoints
+    # By URI and run: aliases and endpoints.
+    models: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     problem: str = ""  # which endpoints could not be asked
 
 
@@ -28,13 +27,18 @@ def live_models(context: Context, endpoints: Endpoints | None, models: Sequence[
 
     Raises OutsideError when MLflow can't be read.
     """
-    found = {one.uri: [f"alias {alias}" for alias in one.aliases] for one in models}
-    for alias, number in context.tracker.aliases().items():
-        uri = f"models:/{context.pipeline.mlflow.model}/{number}"
-        if f"alias {alias}" not in found.setdefault(uri, []):
-            found[uri].append(f"alias {alias}")
+    found = {(m.uri, m.run_id): [f"alias {alias}" for alias in m.aliases] for m in models}
+    present = {one.uri: (one.uri, one.run_id) for one in models if one.deleted != VERSION}
     problems = []
-    by_package = {one.tags[ARN]: one.uri for one in models if ARN in one.tags}
+    for alias, number in context.tracker.aliases().items():
+        key = present.get(f"models:/{context.pipeline.mlflow.model}/{number}")
+        if key is None:
+            problems.append(f"the alias {alias} is on version {number}, which MLflow does not list")
+        elif f"alias {alias}" not in found[key]:
+            found[key].append(f"alias {alias}")
+    if endpoints is not None and any(one.deleted == VERSION for one in models):
+        problems.append("of models that MLflow has no more, nobody knows the endpoints")
+    by_package = {one.tags[ARN]: (one.uri, one.run_id) for one in models if ARN in one.tags}
     for name in sorted(_endpoint_names(models)):
         try:
             package = _served(endpoints, name)
@@ -45,7 +49,7 @@ def live_models(context: Context, endpoints: Endpoints | None, models: Sequence[
             problems.append(f"endpoint {name} serves {package}, which no model version is")
         elif package:
             found[by_package[package]].append(f"endpoint {name}")
-    return Live({uri: tuple(where) for uri, where in found.items() if where}, "; ".join(problems))
+    return Live({key: tuple(where) for key, where in found.items() if where}, "; ".join(problems))
 
 
 def _endpoint_names(models: Sequence[Known]) -> set[str]:

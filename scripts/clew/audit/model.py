@@ -7,6 +7,7 @@ from clew.consent.current import standing_of_model
 from clew.consent.standing import TAG
 from clew.context import Context
 from clew.errors import ClewError
+from clew.lineage import NAMES
 from clew.log import MODEL, Entry
 from clew.ports import ModelVersion
 from clew.records.signed import manifest_of, model_facts
@@ -41,12 +42,10 @@ def _log(context: Context, found: Trace, version: ModelVersion) -> None:
     facts = {"id": entry.id, "at": entry.at.isoformat()}
     found.add(node, "log entry", facts, f"git cat-file -p {entry.id}")
     found.link(version.uri, node, "first seen in")
-    differing = [
-        name
-        for name in entry.facts
-        if name in version.tags and entry.facts[name] != version.tags[name]
-    ]
-    said = f"they differ in {', '.join(differing)}" if differing else "all they share is equal"
+    differing = [name for name in NAMES if entry.facts.get(name) != version.tags.get(name)]
+    said = (
+        f"they differ in {', '.join(differing)}" if differing else "the lineage is the same in both"
+    )
     found.check("log and MLflow say the same of it", not differing, said)
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from clew.context import Context
-from clew.errors import ClewError
+from clew.errors import ClewError, ConfigError, Unverifiable
 from clew.lineage import NAMES
 from clew.log import MODEL, Entry
 from clew.ports import ModelVersion
 from clew.records.signed import LINEAGE, model_facts
+from clew.trace import MODEL_URI
+
+VERSION = "version"  # what of a model is deleted
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Known:
     """A model version, from the log and from MLflow."""
 
     uri: str
+    run_id: str
     data: Mapping[str, str]  # facts of its data version, see `manifest_of`
     times: tuple[datetime, ...]  # UTC: of the log's entry, of MLflow's own clock
     aliases: tuple[str, ...] = ()
@@ -43,8 +47,34 @@ def known_models(context: Context) -> list[Known]:
     registered = {version.uri: version for version in context.tracker.versions({})}
     logged = [entry for entry in context.log.logged() if entry.kind == MODEL]
     found = [_logged(context, entry, registered.get(entry.facts["model"])) for entry in logged]
-    seen = {one.uri for one in found}
-    return found + [_unlogged(context, v) for uri, v in registered.items() if uri not in seen]
+    # A number that was given out again is another model, though its URI is the same.
+    seen = {(one.uri, one.run_id) for one in found}
+    others = [v for uri, v in registered.items() if (uri, v.run_id) not in seen]
+    return found + [_unlogged(context, version) for version in others]
+
+
+def known_model(context: Context, uri: str) -> Known:
+    """Return one model version by its URI, with a version or an alias.
+
+    ConfigError when neither the log nor MLflow knows it, Unverifiable when it can't be told what it
+    was trained on.
+    """
+    match = MODEL_URI.fullmatch(uri)
+    wanted = match and (match["version"] or match["alias"])
+    version = context.tracker.version(match["name"], wanted) if match and wanted else None
+    name = version.uri if version else uri
+    logged = [e for e in context.log.logged() if e.kind == MODEL and e.facts["model"] == name]
+    if version is not None:
+        logged = [entry for entry in logged if entry.facts["run_id"] == version.run_id]
+    if version is None and not logged:
+        raise ConfigError(f"there is no model version {uri}", fix="Such as models:/NAME/3.")
+    if logged:
+        found = _logged(context, logged[-1], version)
+    elif version is not None:
+        found = _unlogged(context, version)
+    if found.problem:
+        raise Unverifiable(f"what {name} was trained on can't be told: {found.problem}")
+    return found
 
 
 def _logged(context: Context, entry: Entry, version: ModelVersion | None) -> Known:
@@ -54,7 +84,8 @@ def _logged(context: Context, entry: Entry, version: ModelVersion | None) -> Kno
     moments = [entry.at, _moment(float(facts.get("registered_at", 0)))]
     moments += [_moment(version.created)] if version else []
     return Known(
-        uri=entry.facts["model"],
+        uri=facts["model"],
+        run_id=facts["run_id"],
         data=_data(context, facts),
         times=tuple(moment for moment in moments if moment is not None),
         aliases=version.aliases if version else (),
@@ -68,6 +99,7 @@ def _logged(context: Context, entry: Entry, version: ModelVersion | None) -> Kno
 def _unlogged(context: Context, version: ModelVersion) -> Known:
     return Known(
         uri=version.uri,
+        run_id=version.run_id,
         data=_data(context, version.tags),
         times=tuple(filter(None, [_moment(version.created)])) or (datetime.now(UTC),),
         aliases=version.aliases,
@@ -85,12 +117,25 @@ def _problems(
     tags = version.tags if version else {}
     chain = facts or tags
     for name in NAMES:
-        if facts and tags and facts.get(name) != tags.get(name):
+        if facts and version and facts.get(name) != tags.get(name):
             yield f"its tag {name} in MLflow is not what the log has"
+    if not facts and version is not None:
+        yield from _unborne(context, version)
     try:
         model_facts(context, chain)
     except ClewError as error:
         yield error.what
+
+
+def _unborne(context: Context, version: ModelVersion) -> Iterator[str]:
+    """Yield what of a model's tags its own run does not bear out; the log can't."""
+    run = context.tracker.run(version.run_id)
+    if run is None:
+        yield "the log does not have it and its run is gone, so nothing bears its tags out"
+        return
+    for name in NAMES:
+        if run.params.get(name) != version.tags.get(name):
+            yield f"its tag {name} is not the param of its run"
 
 
 def _data(context: Context, chain: Mapping[str, str]) -> Mapping[str, str]:
@@ -102,7 +147,7 @@ def _data(context: Context, chain: Mapping[str, str]) -> Mapping[str, str]:
 
 def _deleted(context: Context, version: ModelVersion | None) -> str:
     if version is None:
-        return "version"
+        return VERSION
     return "" if context.tracker.run(version.run_id) else "run"
 
 

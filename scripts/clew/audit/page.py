@@ -19,6 +19,7 @@ from clew.report.document import (
     Strong,
     Table,
 )
+from clew.wording import counted
 
 MARKS = {"PASS": "✅", "FAIL": "❌", "UNVERIFIABLE": "⚠️"}
 WORDS = {
@@ -73,11 +74,12 @@ def model_page(found: Trace, made: str) -> Document:
 def subject_page(found: Subject, named: str, made: str) -> Document:
     """Return the page of a subject; `named` is its token, or its id where it is revealed."""
     live = [one for one in found.models if one.live]
-    counts = f"{len(found.versions):,} data versions and {len(found.models):,} models"
+    versions, models = len(found.versions), len(found.models)
+    counts = f"{counted(versions, 'data version')} and {counted(models, 'model')}"
     lead = (
         Paragraph((Strong(found.verdict), ". ", TOLD[found.verdict])),
         Paragraph(
-            (counts, " hold records of ", Name(named), f"; {len(live):,} of these models are live.")
+            (counts, " with records of ", Name(named), f"; {len(live):,} of these models are live.")
         ),
         Flow("How the records came into models", _subject_layers(found)),
     )

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from clew.audit.models import known_model
 from clew.context import Context
 from clew.errors import ConfigError
 from clew.ports import ModelVersion
 from clew.records.manifest import Manifest, Row
-from clew.records.signed import manifest_of, model_facts
+from clew.records.signed import manifest_of
 from clew.trace import MODEL_URI
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula at the start
@@ -66,7 +67,7 @@ def model_version(context: Context, uri: str) -> ModelVersion:
 
 def manifest_of_model(context: Context, uri: str) -> Manifest:
     """Return the signed-off manifest that a model was trained on; Unverifiable when it is lost."""
-    return manifest_of(context, model_facts(context, model_version(context, uri).tags))
+    return manifest_of(context, known_model(context, uri).data)
 
 
 def records_of(manifest: Manifest, split: str | None, named: Named) -> Iterator[Membership]:

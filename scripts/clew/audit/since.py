@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
 
 from clew.context import Context
@@ -16,10 +17,10 @@ def since(context: Context, text: str) -> datetime:
     for entry in context.log.logged():
         if entry.facts.get("data_version") == text:
             return entry.at
-    try:
+    if "-" not in text:  # an abbreviated commit may be all digits
+        return _committed(context, text)
+    with suppress(ValueError):
         return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
-        pass
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

@@ -119,7 +119,11 @@ def subject_everywhere(
     live = live_models(context, endpoints, models)
     held = {one.model for one in found.models}
     unlogged = [one for one in models if one.source.startswith("MLflow")]
-    asked = [one for one in models if one.uri in live.models or one in unlogged]
+    asked = [
+        one
+        for one in models
+        if (one.uri, one.run_id) in live.models or one in unlogged or one.problem
+    ]
     there = presences(context, asked, subject)
     evidence = [*found.evidence, *(_cross_check(one, there, held) for one in asked)]
     if live.problem:
@@ -129,7 +133,7 @@ def subject_everywhere(
             one.uri,
             one.data_version,
             one.latest.isoformat(),
-            live.models.get(one.uri, ()),
+            live.models.get((one.uri, one.run_id), ()),
             one.deleted,
         )
         for one in models
@@ -158,6 +162,8 @@ def _cross_check(model: Known, there: Mapping[str, Any], held: set[str]) -> Evid
         problem = model.problem or (presence.problem if presence else "its data version is unknown")
         return Evidence(model.uri, UNVERIFIABLE, problem, model.source)
     source = f"{model.data_version}, manifest sha256 {presence.sha256}"
+    if not presence.signed:
+        return Evidence(model.uri, UNVERIFIABLE, "nobody signed its manifest off", source)
     said = f"its manifest has {presence.records:,} records of the subject"
     if model.source.startswith("log") and bool(presence.records) != (model.uri in held):
         return Evidence(model.uri, FAIL, f"{said}, and the index says otherwise", source)

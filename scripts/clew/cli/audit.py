@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from clew import __version__
 from clew.cli.ask import VERDICT_CODES
 from clew.cli.options import Options, shared
 from clew.cli.subjects import given
-from clew.errors import ConfigError, OutsideError, Unverifiable
+from clew.errors import ClewError, ConfigError, OutsideError, Unverifiable
+from clew.wording import counted
 
 if TYPE_CHECKING:
     from clew.audit.answer import Evidence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from clew.records.manifest import Manifest
     from clew.serving import Endpoints
 
+SHOWN = 200  # characters of a cell
 SUBJECT = click.argument("subject_id", metavar="SUBJECT")
 MODEL = click.argument("model", metavar="MODEL")
 REVEAL = click.option("--reveal", is_flag=True, help="Show subjects' own ids, not their tokens.")
@@ -49,6 +51,8 @@ def excluded(
     from clew.audit.since import since
 
     with _opened(options) as context:
+        with suppress(ClewError):  # told by the answer
+            context.log.fetch()
         found = prove(
             context,
             given(subject_id),
@@ -119,6 +123,7 @@ def diff(options: Options, before: str, after: str, *, reveal: bool) -> None:
     """Say who came, who went and who changed split or label from one model to another."""
     from clew.audit.records import diff as compare
     from clew.audit.records import manifest_of_model
+    from clew.report.document import spelt
 
     with _opened(options) as context:
         _checked(context)
@@ -129,10 +134,10 @@ def diff(options: Options, before: str, after: str, *, reveal: bool) -> None:
         return
     for sign, rows in (("+", found.came), ("-", found.went)):
         for row in rows:
-            click.echo(f"{sign} {row.record}  {row.subject}  {row.split}  {row.label}")
+            click.echo(f"{sign} {'  '.join(spelt(cell, SHOWN) for cell in row)}")
     for moved in found.moved:
-        split, label = " → ".join(moved.split), " → ".join(moved.label)
-        click.echo(f"~ {moved.record}  {moved.subject}  {split}  {label}")
+        cells = (moved.record, moved.subject, " → ".join(moved.split), " → ".join(moved.label))
+        click.echo(f"~ {'  '.join(spelt(cell, SHOWN) for cell in cells)}")
     counts = f"{len(found.came):,} came, {len(found.went):,} went, {len(found.moved):,} moved"
     click.echo(counts)
 
@@ -292,8 +297,9 @@ def _excluded(found: Excluded) -> Iterator[str]:
         yield f"{mark:<13} from before, and live: {one.what}: {one.found}"
     counts = found.counts
     yield (
-        f"{counts.models:,} models since {found.since.isoformat()}: {counts.manifests:,} manifests "
-        f"verified, {counts.unreadable:,} unreadable, {counts.deleted:,} deleted in MLflow; "
+        f"{counted(counts.models, 'model')} since {found.since.isoformat()}: "
+        f"{counted(counts.manifests, 'manifest')} verified, "
+        f"{counts.unreadable:,} unreadable, {counts.deleted:,} deleted in MLflow; "
         f"{counts.earlier_and_live:,} from before are live and hold the subject, or may"
     )
     yield f"log up to {found.log[:12] or 'nothing'}"
@@ -303,8 +309,8 @@ def _excluded(found: Excluded) -> Iterator[str]:
 def _subject(found: Subject) -> Iterator[str]:
     yield f"token {found.token or 'none: the vault has never seen this subject'}"
     for version in found.versions:
-        splits = ", ".join(version.splits)
-        yield f"{version.data_version}  {version.at}  {version.records:,} records in {splits}"
+        records = f"{counted(version.records, 'record')} in {', '.join(version.splits)}"
+        yield f"{version.data_version}  {version.at}  {records}"
     for holder in found.models:
         live = f", live: {', '.join(holder.live)}" if holder.live else ""
         gone = f", {holder.deleted} deleted in MLflow" if holder.deleted else ""
@@ -314,9 +320,10 @@ def _subject(found: Subject) -> Iterator[str]:
         yield f"first {found.versions[0].data_version}, last {found.versions[-1].data_version}"
     where = "the log and the index alone, not where models are live" if found.offline else "all"
     yield f"asked {where}; log up to {found.log[:12] or 'nothing'}"
-    counts = f"{len(found.versions):,} data versions and {len(found.models):,} models"
+    versions = counted(len(found.versions), "data version")
+    counts = f"{versions} and {counted(len(found.models), 'model')}"
     complete = "" if found.verdict == "PASS" else "at least "
-    yield f"{complete}{counts} hold records of the subject"
+    yield f"{complete}{counts} with records of the subject"
     if found.verdict != "PASS":
         yield "UNVERIFIABLE: not everything could be told, see above"
 

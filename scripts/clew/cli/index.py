@@ -12,6 +12,7 @@ import click
 
 from clew.cli.options import Options, shared
 from clew.errors import Unverifiable
+from clew.wording import counted
 
 if TYPE_CHECKING:
     from clew.adapters.record_index_files import IndexFiles
@@ -92,7 +93,7 @@ def verify(options: Options) -> int:
         click.echo(json.dumps(document, indent=2))
     else:
         lines = [*(f"differs: {one}" for one in differences), *_problems(found)]
-        click.echo("\n".join([*lines, f"{verdict}: {found.versions:,} data versions"]))
+        click.echo("\n".join([*lines, f"{verdict}: {counted(found.versions, 'data version')}"]))
     return {"PASS": 0, "FAIL": 1, "UNVERIFIABLE": Unverifiable.exit_code}[verdict]
 
 
@@ -155,7 +156,8 @@ def _told(options: Options, verb: str, found: Ingested) -> int:
     if options.json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
-        counts = f"{found.versions:,} data versions and {found.models:,} models"
+        versions = counted(found.versions, "data version")
+        counts = f"{versions} and {counted(found.models, 'model')}"
         click.echo("\n".join([f"{verb}: {counts} taken in", *_problems(found)]))
     return Unverifiable.exit_code if found.problems else 0
 

@@ -14,6 +14,7 @@ from clew.context import Context
 from clew.errors import ClewError, NotLive, Unverifiable
 from clew.ports import ModelVersion
 from clew.records.signed import manifest_of, model_facts
+from clew.wording import counted
 
 DAY = 86_400  # seconds
 LATEST = 20  # model versions that are kept up to date, besides those with an alias
@@ -66,7 +67,7 @@ class Pending:
             return f"{self.model or 'no model'} reflects all revocations"
         oldest = max(one.age_days for one in self.revocations)
         return (
-            f"{self.model} does not reflect {len(self.revocations):,} revocations, "
+            f"{self.model} does not reflect {counted(len(self.revocations), 'revocation')}, "
             f"{self.overdue:,} of them past the {self.deadline_days:g} days; "
             f"the oldest is {oldest:.1f} days old"
         )
