@@ -28,7 +28,7 @@ rehearse: .venv/stand-ready
 
 # What needs the rehearsal of AWS: its own contract, and clew on it.
 test-aws: .venv/stand-ready
-	$(BIN)/python -m pytest tests/unit/stand tests/unit/infra tests/unit/test_sagemaker_requests.py tests/unit/forges/test_codecommit.py tests/system/sagemaker
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/unit/stand tests/unit/infra tests/unit/test_sagemaker_requests.py tests/unit/forges/test_codecommit.py tests/system/sagemaker
 
 # What draws the report's plots as forges do; tests that need it are skipped without it.
 browser: tests/browser/node_modules/.package-lock.json
