@@ -62,6 +62,7 @@ bench: setup
 	$(BIN)/python benchmarks/resolve.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python -m benchmarks.records
 
 # A rehearsal of AWS on this machine: prints the environment to export, Ctrl-C stops it.
 stand: .venv/stand-ready
