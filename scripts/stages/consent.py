@@ -19,13 +19,13 @@ def read_consent(path: Path) -> dict[str, str]:
     statuses: dict[str, str] = {}
     for line, subject, status, updated_at in _rows(path):
         if status not in STATUSES:
-            raise DataError(f"{path}:{line}: unknown status {status!r}; allowed: active, revoked")
+            raise DataError(f"{path}:{line}: unknown status; allowed: active, revoked")
         if statuses.setdefault(subject, status) != status:
-            raise DataError(f"{path}:{line}: {subject!r} has another status further up")
+            raise DataError(f"{path}:{line}: the same subject has another status further up")
         try:
             datetime.fromisoformat(updated_at)
         except ValueError as error:
-            raise DataError(f"{path}:{line}: updated_at: {error}") from error
+            raise DataError(f"{path}:{line}: updated_at is no ISO 8601 time") from error
     return statuses
 
 
@@ -37,7 +37,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
             raise DataError(f"{path}:1: found columns {header}, expected {COLUMNS}")
         for row in reader:
             if len(row) != len(header) or not row[0]:
-                raise DataError(f"{path}:{reader.line_num}: found {len(row)} fields: {row}")
+                raise DataError(f"{path}:{reader.line_num}: found {len(row)} fields, or no subject")
             yield reader.line_num, row[0], row[1], row[2]
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: {error}") from error

@@ -7,6 +7,7 @@ import binascii
 from typing import Any
 
 from clew.errors import ConfigError, OutsideError
+from clew.records.keys import KEY_BYTES
 
 CONTEXT = {"purpose": "clew subject key"}  # KMS decrypts only with the same words
 
@@ -23,7 +24,13 @@ def unwrapped(text: str, source: str, region: str | None) -> bytes:
             f"{source} is not base64", fix="Make it with `clew subject key`."
         ) from error
     answer = _asked(region, "decrypt", CiphertextBlob=blob, EncryptionContext=CONTEXT)
-    return bytes(answer["Plaintext"])
+    key = bytes(answer["Plaintext"])
+    if len(key) < KEY_BYTES:
+        raise ConfigError(
+            f"{source} holds a key of {len(key)} bytes, and {KEY_BYTES} is the least",
+            fix="Make one with `clew subject key --kms`.",
+        )
+    return key
 
 
 def wrapped(key: bytes, kms_key: str, region: str | None) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clew.cli.options import Options, shared
-from clew.errors import ClewError, ConfigError
+from clew.errors import ConfigError
 
 if TYPE_CHECKING:
     from clew.context import Context
@@ -81,12 +81,7 @@ def forget(options: Options, subject_id: str, dry_run: bool) -> None:
     """
     _, tokens = _opened(options)
     name = given(subject_id)
-    try:
-        known = tokens.find(name) is not None
-    except ClewError:
-        known = False
-    if known and not dry_run:
-        tokens.forget(name)
+    known = tokens.has_salt(name) if dry_run else tokens.forget(name)
     outcome = "nothing to forget" if not known else "would be forgotten" if dry_run else "forgotten"
     if options.json:
         click.echo(json.dumps({"outcome": outcome}))
@@ -127,9 +122,14 @@ def rotate(options: Options, new_key_file: Path | None) -> None:
 def given(subject_id: str) -> str:
     """Return a subject's id as typed, or from standard input, where no shell remembers it."""
     found = sys.stdin.read().removesuffix("\n") if subject_id == "-" else subject_id
-    if not found or "\0" in found:
+    if not found or "\0" in found or (not found.isascii() and found != _as_utf8(found)):
         raise ConfigError("this is no subject id", fix="Give one, or `-` and one line of input.")
     return found
+
+
+def _as_utf8(text: str) -> str:
+    """Return what is left of a text when it is written as UTF-8: bytes of no text are lost."""
+    return text.encode(errors="ignore").decode()
 
 
 def _opened(options: Options) -> tuple[Context, VaultTokens]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,9 +46,9 @@ def refuse_unsound(context: Context, pointers: Iterable[Pointer], manifest: Mani
     files = {path: md5 for listed in held.values() for path, md5 in listed.items()}
     counts, named = _read(manifest, files)
     known = _known(context)
-    new = [one for one in named if one.sha256 and one.md5 not in known]
+    new = [one for one in named if one.sha256 and (one.md5, one.sha256) not in known]
     hash_name = next((p.hash for p, listed in held.items() if manifest.path in listed), "md5")
-    _refuse_other_bytes(context, hash_name, new)
+    _refuse_other_bytes(context, manifest.path, hash_name, new)
     return counts
 
 
@@ -68,7 +69,6 @@ def _read(manifest: Manifest, files: Mapping[str, str]) -> tuple[Counts, list[_F
     records: set[str] = set()
     splits: dict[str, str] = {}
     named: list[_File] = []
-    folder = str(PurePosixPath(manifest.path).parent)
     across = manifest.names.subjects_across_splits
     for number, row in enumerate(manifest.rows(), start=1):
         _refuse_row(manifest, row, number, records)
@@ -79,7 +79,7 @@ def _read(manifest: Manifest, files: Mapping[str, str]) -> tuple[Counts, list[_F
                 fix="Split by subject, or set records.subjects_across_splits in pipeline.yaml.",
             )
         if row.file:
-            md5 = files.get(row.file) or files.get(f"{folder}/{row.file}")
+            md5 = _md5(manifest, files, row.file)
             if md5 is None:
                 raise _wrong(manifest, number, "its file is not in the data version")
             named.append(_File(number, row.file, md5, row.sha256))
@@ -90,13 +90,13 @@ def _refuse_row(manifest: Manifest, row: Row, number: int, records: set[str]) ->
     for name, value in (("record", row.record), ("subject", row.subject)):
         if not value:
             raise _wrong(manifest, number, f"it has no {name} id")
-        if not value.isprintable() and any(ord(char) < 32 or ord(char) == 127 for char in value):
+        if not value.isprintable() and any(unicodedata.category(char) == "Cc" for char in value):
             raise _wrong(manifest, number, f"its {name} id has control characters")
     if row.record in records:
         raise _wrong(manifest, number, "an earlier record has the same id")
 
 
-def _refuse_other_bytes(context: Context, hash_name: str, files: list[_File]) -> None:
+def _refuse_other_bytes(context: Context, path: str, hash_name: str, files: list[_File]) -> None:
     """Hold files against their sha256; only those that no data version before had."""
 
     def is_right(file: _File) -> bool:
@@ -107,21 +107,29 @@ def _refuse_other_bytes(context: Context, hash_name: str, files: list[_File]) ->
         for done, (file, right) in enumerate(zip(files, pool.map(is_right, files), strict=True), 1):
             if not right:
                 raise ConfigError(
-                    f"record {file.number} of the manifest names another sha256 than its file has",
+                    f"{path}, record {file.number}: its file has another sha256",
                     fix=FIX,
                 )
             context.reporter.progress("checked", done, len(files))
 
 
-def _known(context: Context) -> set[str]:
-    """Return the md5s of the files of the last data version that was signed off."""
+def _known(context: Context) -> set[tuple[str | None, str]]:
+    """Return what the last data version was signed off with: md5 and sha256 of each file."""
     for entry in reversed(data_entries(context.log.logged())):
         try:
-            pointers = pointers_of(context, entry.facts)
-            return {md5 for p in pointers for md5 in context.store.files(p).values()}
+            manifest = manifest_of(context, entry.facts)
+            held = [context.store.files(p) for p in pointers_of(context, entry.facts)]
         except ClewError:
             continue  # then more is checked than needs to be
+        files = {path: md5 for listed in held for path, md5 in listed.items()}
+        return {(_md5(manifest, files, row.file), row.sha256) for row in manifest.rows()}
     return set()
+
+
+def _md5(manifest: Manifest, files: Mapping[str, str], name: str) -> str | None:
+    """Return the md5 of a record's file, None where the data version has no such file."""
+    folder = str(PurePosixPath(manifest.path).parent)
+    return files.get(name) or files.get(f"{folder}/{name}")
 
 
 def _previous(context: Context) -> Manifest | None:

@@ -12,7 +12,7 @@ from clew.errors import ConfigError
 
 KEY_BYTES = 32
 VARIABLE = "CLEW_SUBJECT_KEY"
-HEX = re.compile(r"[0-9a-fA-F]{64,}")
+HEX = re.compile(r"[0-9a-fA-F]+")
 
 
 def new_key() -> str:

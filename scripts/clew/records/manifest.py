@@ -104,12 +104,29 @@ class Manifest:
             raise self._unreadable(str(error)) from error
 
     def _batches(self) -> Iterator[list[str]]:
-        for batch in self._parquet().iter_batches():
-            columns = [
-                ["" if value is None else str(value) for value in column.to_pylist()]
-                for column in batch.columns
-            ]
-            yield from map(list, zip(*columns, strict=True))
+        file = self._parquet()
+        for name in (self.names.record, self.names.subject, self.names.split):
+            self._refuse_type(file.schema_arrow, name)
+        try:
+            for batch in file.iter_batches():
+                columns = [
+                    ["" if value is None else str(value) for value in column.to_pylist()]
+                    for column in batch.columns
+                ]
+                yield from map(list, zip(*columns, strict=True))
+        except (OSError, ValueError) as error:
+            raise self._unreadable(str(error)) from error
+
+    def _refuse_type(self, schema: Any, name: str) -> None:
+        """Refuse a column whose values have no one form as text."""
+        from pyarrow import types
+
+        if name not in schema.names:
+            return  # told where the columns are named
+        kind = schema.field(name).type
+        text = kind.value_type if types.is_dictionary(kind) else kind
+        if not (types.is_string(text) or types.is_large_string(text) or types.is_integer(text)):
+            raise self._unreadable(f"the column {name!r} has the type {kind}, not text or integers")
 
     def _unreadable(self, why: str) -> Unverifiable:
         return Unverifiable(

@@ -86,6 +86,11 @@ class VaultTokens(Tokens):
             found.update(self._of(batch))
         return found
 
+    def has_salt(self, subject: str) -> bool:
+        """Tell whether there is a salt to forget."""
+        lookup = self._lookup(subject)
+        return bool(self._vault.salts([lookup]).get(lookup))
+
     def forget(self, subject: str) -> bool:
         """Delete a subject's salt; False when there was none."""
         return self._vault.forget(self._lookup(subject))

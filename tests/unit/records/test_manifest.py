@@ -74,6 +74,15 @@ def test_a_parquet_manifest_says_the_same() -> None:
     assert difference(csv_one, manifest) == ([], [])
 
 
+@pytest.mark.parametrize("values", [[1.0], [True], [b"x"], [["x"]]])
+def test_ids_that_have_no_one_form_as_text_are_refused(values: list[object]) -> None:
+    columns = {"subject_id": values, "record_id": ["r"], "split": ["train"]}
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    with pytest.raises(Unverifiable, match="subject_id"):
+        list(Manifest("data/m.parquet", "", file.getvalue(), NAMES).rows())
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name() -> None:
     content = b"\xef\xbb\xbfsubject_id,record_id,split\ns,r,train\n"
     (only,) = Manifest("data/m.csv", "", content, NAMES).rows()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clew.adapters.vault import SqliteVault
 from clew.cli.subject_key import key_in
-from clew.errors import ConfigError, Unverifiable
+from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.records.keys import new_key, parsed
 from clew.records.tokens import FORGOTTEN, VaultTokens, revealed
 
@@ -118,6 +118,35 @@ def test_rotation_keeps_salts_and_forgets_whom_nothing_names(vault: SqliteVault)
         VaultTokens(KEY, vault)
 
 
+def test_an_old_handle_writes_nothing_under_another_key(vault: SqliteVault) -> None:
+    tokens, other = VaultTokens(KEY, vault), VaultTokens(KEY, SqliteVault(vault.path))
+    tokens.of(["ada"])
+    assert tokens.rotated(OTHER, iter(["ada"])).count() == 1
+    for ask in (lambda: other.of(["bob"]), lambda: other.find("ada"), lambda: other.forget("ada")):
+        with pytest.raises(Unverifiable, match="another key meanwhile"):
+            ask()
+
+
+def test_a_salt_that_somebody_still_reads_is_not_called_gone(vault: SqliteVault) -> None:
+    tokens = VaultTokens(KEY, vault)
+    tokens.of(["ada"])
+    reader = sqlite3.connect(vault.path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM salts").fetchone()
+    with pytest.raises(OutsideError, match="still holds it"):
+        tokens.forget("ada")
+    reader.close()
+    assert not tokens.forget("ada")
+    assert not tokens.has_salt("ada")
+
+
+def test_a_vault_that_others_may_read_is_refused(vault: SqliteVault) -> None:
+    VaultTokens(KEY, vault)
+    vault.path.chmod(0o644)
+    with pytest.raises(ConfigError, match="mode 644"):
+        VaultTokens(KEY, vault)
+
+
 def test_a_damaged_vault_is_no_evidence(vault: SqliteVault) -> None:
     VaultTokens(KEY, vault).of(["ada"])
     vault.path.write_bytes(b"no database" * 1000)
@@ -144,7 +173,7 @@ def test_a_key_is_hex_or_base64_of_32_bytes() -> None:
     assert len(parsed(new_key(), "x")) == 32
     assert parsed("a" * 64, "x") == bytes.fromhex("a" * 64)
     assert len(parsed("QUJD" * 11, "x")) == 33
-    for wrong in ("", "abc", "é" * 64, "ab" * 31, "====", "QUJD" * 10):
+    for wrong in ("", "a" * 62, "abc", "é" * 64, "ab" * 31, "====", "QUJD" * 10):
         with pytest.raises(ConfigError, match="x holds no subject key"):
             parsed(wrong, "x")
 

@@ -196,12 +196,12 @@ def test_who_is_not_in_the_registry_is_left_out_and_counted(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ("s1,active,2026-01-01T00:00:00Z,\ns2,maybe,2026-01-01T00:00:00Z,\n", [":3:", "'maybe'"]),
-        ("s1,active,2026-01-01,\ns1,revoked,2026-01-02,\n", [":3:", "'s1'"]),
+        ("s1,active,2026-01-01T00:00:00Z,\ns2,maybe,2026-01-01T00:00:00Z,\n", [":3:", "unknown status"]),
+        ("s1,active,2026-01-01,\ns1,revoked,2026-01-02,\n", [":3:", "another status"]),
         ("s1,active\n", [":2:", "2 fields"]),
         (",active,2026-01-01,\n", [":2:"]),
         ('s1,"active,2026-01-01,\n', [":2:"]),
-        ("s1,active,yesterday,\n", [":2:", "updated_at", "'yesterday'"]),
+        ("s1,active,yesterday,\n", [":2:", "updated_at"]),
         ("s1,active,2026-01-01,\n\xe9,active,2026-01-01,\n", [":3:", "not UTF-8"]),
     ],
 )
@@ -214,6 +214,7 @@ def test_a_broken_registry_is_refused_with_the_line(
         read_consent(path)
     for word in words:
         assert word in str(error.value)
+    assert "s1" not in str(error.value).removeprefix(str(path))
 
 
 def test_a_subject_that_looks_odd_is_a_subject(tmp_path: Path) -> None:
