@@ -115,7 +115,9 @@ class Bench:
             self._given(number, left, came)
         if number % MODEL_EVERY == 0:
             uri = f"models:/bench/{number // MODEL_EVERY}"
-            self.index.add_model(IndexedModel(sha("m", number), NOW, number, uri, "run"))
+            self.index.add_model(
+                IndexedModel(sha("m", number), NOW.isoformat(), number, uri, "run")
+            )
         if number % max(1, self.versions // 10) == 0:
             print(f"  {number:,} of {self.versions:,} data versions", flush=True)
 

@@ -35,9 +35,8 @@ SCHEMA = f"""
 PRAGMA user_version = {FORMAT};
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE versions (number INTEGER PRIMARY KEY, entry TEXT, at TEXT, facts TEXT, problem TEXT);
-CREATE TABLE models (entry TEXT PRIMARY KEY, at TEXT, number INTEGER, uri TEXT, run_id TEXT)
-  WITHOUT ROWID;
-CREATE INDEX models_by_version ON models (number);
+CREATE TABLE models (entry TEXT, at TEXT, number INTEGER, uri TEXT, run_id TEXT,
+  PRIMARY KEY (number, at, entry)) WITHOUT ROWID;
 CREATE TABLE subjects (id INTEGER PRIMARY KEY, token BLOB NOT NULL UNIQUE,
   intervals INTEGER NOT NULL DEFAULT 0, marks INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE splits (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -100,13 +99,14 @@ class SqliteIndex(RecordIndex):
     def models(self, numbers: Sequence[tuple[int, int]]) -> list[IndexedModel]:
         query = "SELECT * FROM models WHERE number BETWEEN ? AND ? ORDER BY number, at, entry"
         with self._reading() as database:
-            return [_model(row) for pair in numbers for row in database.execute(query, pair)]
+            rows = (row for pair in numbers for row in database.execute(query, pair))
+            return list(map(IndexedModel._make, rows))
 
     def unplaced(self) -> list[IndexedModel]:
         """Return the models whose data version the log does not have."""
         with self._reading() as database:
-            query = "SELECT * FROM models WHERE number IS NULL"
-            return [_model(row) for row in database.execute(query)]
+            query = "SELECT * FROM models WHERE number = 0"
+            return list(map(IndexedModel._make, database.execute(query)))
 
     # --- taking in -----------------------------------------------------------------------------
 
@@ -140,9 +140,8 @@ class SqliteIndex(RecordIndex):
             self._merge(*level)
 
     def add_model(self, model: IndexedModel) -> None:
-        row = (model.entry, model.at.isoformat(), model.number, model.uri, model.run_id)
         with self._writing() as database:
-            database.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?)", row)
+            database.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?)", model)
             _set(database, "head", model.entry)
 
     def _close(self, database: sqlite3.Connection, last: int, leaving: Iterable[str]) -> None:
@@ -311,8 +310,3 @@ def _version(row: Sequence[object]) -> IndexedVersion:
     number, entry, at, facts, problem = map(str, row)
     moment = datetime.fromisoformat(at)
     return IndexedVersion(int(number), CommitSha(entry), moment, json.loads(facts), problem)
-
-
-def _model(row: tuple[str, str, int | None, str, str]) -> IndexedModel:
-    entry, at, number, uri, run_id = row
-    return IndexedModel(CommitSha(entry), datetime.fromisoformat(at), number, uri, run_id)

@@ -100,7 +100,7 @@ class IndexFiles:
         names = ("number", "at", *words, "problem")
         counts["versions"] = _write(target / "versions.parquet", _schema(pa, names), [table])
         names = ("number", "at", "model", "run_id")
-        found = [(m.number, m.at.isoformat(), m.uri, m.run_id) for m in models]
+        found = [(m.number, m.at, m.uri, m.run_id) for m in models]
         counts["models"] = _write(target / "models.parquet", _schema(pa, names), [found])
         return counts
 

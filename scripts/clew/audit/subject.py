@@ -196,4 +196,4 @@ def _appearances(
 
 def _holder(model: IndexedModel, versions: Sequence[IndexedVersion]) -> Holder:
     tag = versions[model.number - 1].data_version if model.number else ""
-    return Holder(model.uri, tag, model.at.isoformat())
+    return Holder(model.uri, tag, model.at)

@@ -47,8 +47,8 @@ class IndexedModel(NamedTuple):
     """A model version as the log has it."""
 
     entry: CommitSha  # of the log
-    at: datetime  # of that entry
-    number: int | None  # of its data version; None where the log has no such
+    at: str  # when that was written, ISO 8601 in UTC
+    number: int  # of its data version; 0 where the log has no such
     uri: str
     run_id: str
 

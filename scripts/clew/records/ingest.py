@@ -67,9 +67,11 @@ class Ingest:
             self._take_in_version(entry)
         else:
             facts = entry.facts
-            number = self._numbers.get(facts.get("data_version", ""))
+            number = self._numbers.get(facts.get("data_version", ""), 0)
             self._index.add_model(
-                IndexedModel(entry.id, entry.at, number, facts["model"], facts["run_id"])
+                IndexedModel(
+                    entry.id, entry.at.isoformat(), number, facts["model"], facts["run_id"]
+                )
             )
 
     def _take_in_version(self, entry: Entry) -> None:
