@@ -196,7 +196,10 @@ def test_who_is_not_in_the_registry_is_left_out_and_counted(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ("s1,active,2026-01-01T00:00:00Z,\ns2,maybe,2026-01-01T00:00:00Z,\n", [":3:", "unknown status"]),
+        (
+            "s1,active,2026-01-01T00:00:00Z,\ns2,maybe,2026-01-01T00:00:00Z,\n",
+            [":3:", "unknown status"],
+        ),
         ("s1,active,2026-01-01,\ns1,revoked,2026-01-02,\n", [":3:", "another status"]),
         ("s1,active\n", [":2:", "2 fields"]),
         (",active,2026-01-01,\n", [":2:"]),
