@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from clew.errors import ConfigError, NotLive, OutsideError, Unverifiable
 from clew.identity import digest
 from clew.packages import APPROVED, ARN, ModelPackage
 from clew.ports import ModelVersion
+from clew.scoring import predictions, rows
 from clew.serving import BUSY, FAILED, IN_SERVICE, Endpoint, Endpoints, ModelRefused, Served
 
 ENDPOINT_TAG = "clew.endpoint."  # of a model version, with the name of an endpoint it was put on
@@ -345,37 +345,12 @@ def _smoke_test(
     if example is None:
         return "it is in service; the model has no input example to be tested with"
     answer = endpoints.invoke(name, example)
-    rows, predictions = _rows(example), _predictions(answer)
-    if rows is not None and rows != predictions:
-        raise ModelRefused(f"{predictions} predictions for {rows} rows")
-    said = f"{predictions} predictions for its input example"
+    asked, given = rows(example), predictions(answer)
+    if asked is not None and asked != given:
+        raise ModelRefused(f"{given} predictions for {asked} rows")
+    said = f"{given} predictions for its input example"
     context.reporter.step("deploy", said)
     return said
-
-
-def _rows(example: bytes) -> int | None:
-    """Return how many rows MLflow's scoring protocol asks for, None where that can't be told.
-
-    https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally
-    """
-    try:
-        document = json.loads(example)
-        if "dataframe_split" in document:
-            return len(document["dataframe_split"]["data"])
-        if "dataframe_records" in document:
-            return len(document["dataframe_records"])
-        # Tensors have their rows first; a list of anything else is one input.
-        return len(document["inputs"]) if isinstance(document["inputs"][0], list) else None
-    except (ValueError, LookupError, TypeError):
-        return None
-
-
-def _predictions(answer: bytes) -> int:
-    try:
-        found = json.loads(answer)["predictions"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelRefused(f"its answer has no predictions: {answer[:200]!r}") from error
-    return len(found) if isinstance(found, list) else 1
 
 
 def _settle(endpoints: Endpoints, name: str, config: str, tags: Mapping[str, str]) -> None:

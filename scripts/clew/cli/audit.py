@@ -163,7 +163,7 @@ def model(options: Options, model: str) -> int:
 @shared
 def pending(options: Options, *, reveal: bool) -> int:
     """List the revocations that production does not reflect yet."""
-    from clew.consent.change import registry_path
+    from clew.consent.current import registry_path
     from clew.consent.pending import pending as not_reflected
 
     with _opened(options) as context:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from clew.consent.current import registry_path
 from clew.consent.registry import Statement, Statements, changed, parse, refuse_unsafe, written
 from clew.context import Context
 from clew.errors import ClewError, ConfigError
@@ -106,15 +107,6 @@ def history(context: Context, subject: str) -> Iterator[Past]:
         if now != before:
             moment = datetime.fromtimestamp(repository.facts(commit).time, UTC)
             yield Past(commit, moment, now)
-
-
-def registry_path(context: Context) -> str:
-    """Return where the registry is; ConfigError where pipeline.yaml names none."""
-    if context.pipeline.consent is None:
-        raise ConfigError(
-            "pipeline.yaml names no consent registry", fix="Add `consent: {registry: …}`."
-        )
-    return context.pipeline.consent.registry
 
 
 def present(context: Context) -> Statements:

@@ -15,7 +15,7 @@ from clew.resolve import Resolution
 
 def statements_at(context: Context, commit: CommitSha) -> Statements:
     """Return the registry as a commit has it; ConfigError where it has none, or a broken one."""
-    path = _registry(context)
+    path = registry_path(context)
     (content,) = context.read(commit, path)
     if content is None:
         raise ConfigError(
@@ -90,7 +90,8 @@ def hold_to_consent(context: Context, version: ModelVersion | None, override: st
         context.reporter.step("consent", f"overridden for {name}: {found}")
 
 
-def _registry(context: Context) -> str:
+def registry_path(context: Context) -> str:
+    """Return where the registry is; ConfigError where pipeline.yaml names none."""
     if context.pipeline.consent is None:
         raise ConfigError(
             "pipeline.yaml names no consent registry", fix="Add `consent: {registry: …}`."

@@ -1,9 +1,9 @@
-"""pending: who revoked and is in the production model all the same, and who is affected by what."""
+"""pending: who revoked and is in the production model all the same, and how models stand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -97,18 +97,6 @@ class Kept:
         return codes[self.pending.verdict]
 
 
-@dataclass(frozen=True)
-class Affected:
-    """A model that holds records of some subjects."""
-
-    model: str
-    aliases: tuple[str, ...]
-    records: int
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def pending(context: Context, now: datetime) -> Pending:
     """Return the revocations that the model with the baseline alias does not reflect."""
     consent, name = context.pipeline.consent, context.pipeline.mlflow.model
@@ -164,23 +152,6 @@ def current_models(context: Context) -> list[ModelVersion]:
     }
     found = (tracker.version(name, str(number)) for number in sorted(numbers))
     return [version for version in found if version is not None]
-
-
-def affected(context: Context, subjects: Iterable[str]) -> Iterator[Affected | str]:
-    """Yield the current models with records of these subjects; a text says what can't be told."""
-    wanted = set(subjects)
-    counts: dict[str, int] = {}
-    for version in current_models(context):
-        data = version.tags.get("data_fingerprint", version.uri)
-        try:
-            if data not in counts:
-                manifest = manifest_of(context, model_facts(context, version.tags))
-                counts[data] = sum(row.subject in wanted for row in manifest.rows())
-        except ClewError as error:
-            yield f"{version.uri}: {error.what}"
-            continue
-        if counts[data]:
-            yield Affected(version.uri, version.aliases, counts[data])
 
 
 def _authority(context: Context) -> Statements | str:

@@ -126,10 +126,3 @@ class VaultTokens(Tokens):
 
     def _token(self, salt: bytes, subject: str) -> Token:
         return Token(digest(self._key, b"token", salt + subject.encode()).hex())
-
-
-def revealed(tokens: Tokens, wanted: Iterable[Token], subjects: Iterable[str]) -> dict[Token, str]:
-    """Return which of the subjects have these tokens: what --reveal shows."""
-    wanted = set(wanted)
-    named = ((subject, tokens.find(subject)) for subject in dict.fromkeys(subjects))
-    return {token: subject for subject, token in named if token in wanted and token is not None}
