@@ -139,3 +139,26 @@ def test_formulas_stay_text(known: People) -> None:
     listed = known.clew("audit", "records", f"{MODEL}/2", "--reveal").stdout
     assert f"'+1,'{formula},train,'@label" in listed
     assert asked(known, "subject", formula)["versions"][0]["records"] == 1
+
+
+def test_without_the_branch_whose_registry_holds_nothing_is_trained(known: People) -> None:
+    known.edit("pipeline.yaml", "records: {", "promotion: {branch: trunk}\nrecords: {")
+    known.edit("params.yaml", "lr: 0.5", "lr: 0.6")
+    known.commit("Another promotion branch")
+    refused = known.clew("run")
+    assert refused.returncode == 3
+    assert "no branch trunk" in refused.stderr
+
+
+def test_an_edited_tag_does_not_make_a_model_clean(known: People) -> None:
+    revoke(known, BOB)
+    assert known.clew("run").returncode == 0
+    mlflow(
+        known,
+        "clean = client.get_model_version('small-model', '2').tags\n"
+        "name = 'data_fingerprint'\n"
+        "client.set_model_version_tag('small-model', '1', name, clean[name])",
+    )
+    models = known.answer("reconcile")["consent"]["models"]
+    assert models[f"{MODEL}/1"]["verdict"] == "unverifiable"
+    assert models[f"{MODEL}/2"]["verdict"] == "clean"

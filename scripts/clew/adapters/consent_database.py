@@ -27,7 +27,7 @@ class ConsentDatabase(Registry):
         with self._connected() as (connection, table):
             rows = connection.execute(select(*(table.c[name] for name in COLUMNS)))
             for number, (subject, status, moment, reason) in enumerate(rows, start=1):
-                if not subject or subject in found:
+                if subject in (None, "") or str(subject) in found:
                     raise self._broken(number, "it has no subject_id, or one that came before")
                 if status not in STATUSES:
                     raise self._broken(number, f"unknown status; allowed: {', '.join(STATUSES)}")
@@ -57,7 +57,12 @@ class ConsentDatabase(Registry):
     def _connected(self) -> Iterator[tuple[Any, Any]]:
         """Give a transaction and the table."""
         from sqlalchemy import MetaData, Table, create_engine
-        from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+        from sqlalchemy.exc import (
+            ArgumentError,
+            NoSuchModuleError,
+            OperationalError,
+            SQLAlchemyError,
+        )
 
         if not self._url:
             raise ConfigError(
@@ -79,7 +84,9 @@ class ConsentDatabase(Registry):
                     raise ConfigError(f"the table {self._name} has no column {missing[0]}")
                 yield connection, table
         except SQLAlchemyError as error:
-            said = without_secrets(str(getattr(error, "orig", None) or type(error).__name__))
+            # What a database says of a value may be the value, which names a person.
+            plain = str(error.orig) if isinstance(error, OperationalError) else type(error).__name__
+            said = without_secrets(plain)
             raise Unverifiable(
                 f"the consent database can't be used: {said.splitlines()[0]}",
                 fix=f"Check that it is up and has the table {self._name}.",

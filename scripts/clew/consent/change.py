@@ -62,6 +62,8 @@ def state(context: Context, subject: str, statement: Statement, *, dry_run: bool
     known = parse(before, path).get(subject)
     if context.consent is not None:
         known = context.consent.statements().get(subject)
+    if known and known.status == statement.status and context.consent is not None:
+        return snapshot(context, dry_run=dry_run)  # which a kill may have left behind
     if known and known.status == statement.status:
         return Change(statement.status, "already so")
     after = changed(before, path, subject, statement)

@@ -40,11 +40,17 @@ def authority_commit(context: Context) -> CommitSha:
     repository = context.project.repository
     if repository.remote_url() is None:
         return repository.commit("HEAD")
+    branch = context.pipeline.promotion.branch
     try:
-        tip = repository.branches().get(context.pipeline.promotion.branch)
+        tip = repository.branches().get(branch)
     except ClewError as error:
         raise Unverifiable(f"the registry of the Git remote can't be read: {error.what}") from error
-    return tip or repository.commit("HEAD")
+    if tip is None:
+        raise Unverifiable(
+            f"the Git remote has no branch {branch}, whose consent registry holds",
+            fix="Push it, or correct promotion.branch in pipeline.yaml.",
+        )
+    return tip
 
 
 def standing_at(context: Context, resolution: Resolution) -> Standing | None:
@@ -85,9 +91,10 @@ def hold_to_consent(context: Context, version: ModelVersion | None, override: st
         context.tracker.tag_version(version, {TAG: found.verdict})
     if not override:
         refuse_quarantined(name, found)
-    elif version is not None and found.verdict != "clean":
-        context.tracker.tag_version(version, {OVERRIDE: override})
-        context.reporter.step("consent", f"overridden for {name}: {found}")
+    elif found.verdict != "clean":
+        if version is not None:
+            context.tracker.tag_version(version, {OVERRIDE: override})
+        context.reporter.step("consent", f"overridden for {name} ({override}): {found}")
 
 
 def registry_path(context: Context) -> str:

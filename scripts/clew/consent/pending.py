@@ -13,7 +13,7 @@ from clew.consent.standing import TAG, Standing
 from clew.context import Context
 from clew.errors import ClewError, NotLive, Unverifiable
 from clew.ports import ModelVersion
-from clew.records.signed import manifest_of, model_facts
+from clew.records.signed import LINEAGE, manifest_of, model_facts
 from clew.wording import counted
 
 DAY = 86_400  # seconds
@@ -63,8 +63,10 @@ class Pending:
             return (
                 f"which revocations production does not reflect can't be told: {self.unverifiable}"
             )
+        if not self.model:
+            return "no model is in production, so none has to reflect a revocation"
         if not self.revocations:
-            return f"{self.model or 'no model'} reflects all revocations"
+            return f"{self.model} reflects all revocations"
         oldest = max(one.age_days for one in self.revocations)
         return (
             f"{self.model} does not reflect {counted(len(self.revocations), 'revocation')}, "
@@ -128,9 +130,10 @@ def keep_tags(context: Context) -> dict[str, Standing]:
     """
     said = _authority(context)
     standings: dict[str, Standing] = {}
-    by_data: dict[str, Standing | None] = {}
+    by_data: dict[tuple[str, ...], Standing | None] = {}
     for version in current_models(context):
-        data = version.tags.get("data_fingerprint", version.uri)
+        # All that is held against the log: where one was edited, it is another data version.
+        data = tuple(version.tags.get(name, version.uri) for name in LINEAGE)
         if data not in by_data:
             by_data[data] = (
                 Standing("unverifiable", reason=said)
