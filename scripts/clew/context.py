@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clew.edges import LineageGraph
     from clew.log import Log
     from clew.packages import ModelPackages
+    from clew.serving import Endpoints
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Context:
     state: Path  # `.clew`: bundles, local jobs and the embedded MLflow store
     packages: ModelPackages | None = None  # where pipeline.yaml has executor.sagemaker
     graph: LineageGraph | None = None
+    endpoints: Endpoints | None = None
     consent: Registry | None = None  # the database, where consent is kept in one
 
     @property

@@ -84,9 +84,7 @@ def rollback(context: Context, endpoints: Endpoints, name: str, override: str = 
     """Bring back what was live before; the same again goes forward."""
     now = _ours(context, endpoints, name)
     target = _way_back(endpoints, now)
-    served = endpoints.served(target)
-    before = _version_of(context, served.package) if served else None
-    hold_to_consent(context, before, override)
+    hold_to_consent(context, _version_at(context, endpoints, target), override)
     if target != now.config:
         context.reporter.step("rollback", f"{now.config} → {target}")
         _update(context, endpoints, now, target)
@@ -108,8 +106,11 @@ def undeploy(context: Context, endpoints: Endpoints, name: str) -> Deployed:
     return Deployed(name, None, None, changed=True, tested="")
 
 
-def plan_deploy(context: Context, endpoints: Endpoints, model: str, name: str) -> DeployPlan:
+def plan_deploy(
+    context: Context, endpoints: Endpoints, model: str, name: str, override: str = ""
+) -> DeployPlan:
     version, package = deployable(context, endpoints, model, name)
+    hold_to_consent(context, version, override, dry_run=True)
     config = _config_name(endpoints, version, package, name)
     now = endpoints.find(name)
     if now is None:
@@ -117,9 +118,13 @@ def plan_deploy(context: Context, endpoints: Endpoints, model: str, name: str) -
     return DeployPlan(name, "exists" if now.config == config else "update", config, now.config)
 
 
-def plan_rollback(context: Context, endpoints: Endpoints, name: str) -> DeployPlan:
+def plan_rollback(
+    context: Context, endpoints: Endpoints, name: str, override: str = ""
+) -> DeployPlan:
     now = _ours(context, endpoints, name, settled=False)
-    return DeployPlan(name, "update", _way_back(endpoints, now), now.config)
+    target = _way_back(endpoints, now)
+    hold_to_consent(context, _version_at(context, endpoints, target), override, dry_run=True)
+    return DeployPlan(name, "update", target, now.config)
 
 
 def plan_undeploy(context: Context, endpoints: Endpoints, name: str) -> DeployPlan:
@@ -200,6 +205,11 @@ def _version(context: Context, model: str) -> ModelVersion:
             fix="Name it as models:/NAME/3 or models:/NAME@ALIAS.",
         )
     return version
+
+
+def _version_at(context: Context, endpoints: Endpoints, config: str) -> ModelVersion | None:
+    served = endpoints.served(config)
+    return _version_of(context, served.package) if served else None
 
 
 def _version_of(context: Context, package: str) -> ModelVersion | None:

@@ -20,8 +20,8 @@ def verdict_of(report: Report, response: Response | None = None) -> tuple[State,
         return State.PENDING, f"the job {response.job} runs"
     if report.untouched:
         return State.SUCCESS, "nothing that data or model depend on changed"
-    if report.problems or report.unjudged:
+    if report.problems or (not report.refused and (report.unjudged or report.unsure_of_consent)):
         return State.ERROR, verdict(report)
-    if report.evaluation is None:
+    if report.evaluation is None and not report.refused:
         return State.PENDING, verdict(report)
     return (State.FAILURE if report.refused else State.SUCCESS), verdict(report)

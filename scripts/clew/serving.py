@@ -37,6 +37,9 @@ class Endpoints(Protocol):
 
     def find(self, name: str) -> Endpoint | None: ...
 
+    def names(self) -> list[str]:
+        """Return the names of all endpoints of the account, whoever made them."""
+
     def wait(self, name: str, on_status: Callable[[str], None]) -> Endpoint | None:
         """Follow an endpoint until nothing is under way; None when it is gone."""
 

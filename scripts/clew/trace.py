@@ -40,12 +40,18 @@ def trace(context: Context, subject: str) -> Trace:
         name, wanted = match["name"], match["version"] or match["alias"]
         version = context.tracker.version(name, wanted)
         if version is None:
-            raise ConfigError(f"MLflow at {context.tracker.uri} has no {subject}")
+            raise ConfigError(
+                f"MLflow at {context.tracker.uri} has no {subject}",
+                fix="Its models and aliases are in MLflow's own page of registered models.",
+            )
         follow_model(context, result, version)
     elif RUN_ID.fullmatch(subject):
         run = context.tracker.run(RunId(subject))
         if run is None:
-            raise ConfigError(f"MLflow at {context.tracker.uri} has no run {subject}")
+            raise ConfigError(
+                f"MLflow at {context.tracker.uri} has no run {subject}",
+                fix="Ask the MLflow server where it was made: set MLFLOW_TRACKING_URI.",
+            )
         _run(context, result, run)
         _models_of(context, result, {"run_fingerprint": run.params.get("run_fingerprint", "")})
     elif subject.startswith("data/"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -122,7 +123,7 @@ def test_when_must_be_plain(known: People, when: str) -> None:
 
 
 def test_no_model_at_all_passes_only_when_asked_to(known: People) -> None:
-    later = ("excluded", BOB, "--since", "2100-01-01")
+    later = ("excluded", BOB, "--since", datetime.now(UTC).isoformat())
     assert asked(known, *later, code=3)["counts"]["models"] == 0
     assert asked(known, *later, "--allow-empty")["verdict"] == "PASS"
     live = asked(known, *later, "--allow-empty", "--deployed", code=1)
@@ -162,3 +163,16 @@ def test_an_edited_tag_does_not_make_a_model_clean(known: People) -> None:
     models = known.answer("reconcile")["consent"]["models"]
     assert models[f"{MODEL}/1"]["verdict"] == "unverifiable"
     assert models[f"{MODEL}/2"]["verdict"] == "clean"
+
+
+def test_a_moment_that_is_none_or_has_not_come_is_refused(known: People) -> None:
+    for moment in (
+        "2099-01-01",
+        "2099-01-01T00:00Z",
+        "2026-01-01T00:00",
+        "yesterday",
+        "data/small/x",
+    ):
+        done = known.clew("audit", "excluded", "nobody", "--since", moment, "--allow-empty")
+        assert done.returncode == 2, done.stdout
+        assert "Traceback" not in done.stderr

@@ -75,6 +75,48 @@ def test_the_whole_story(known: People) -> None:
     assert asked(known, "model", f"{MODEL}/1", code=1)["verdict"] == "FAIL"
 
 
+def test_an_opt_out_is_a_pull_request(known: People) -> None:
+    known.git("checkout", "-qb", "bob-leaves")
+    known.answer("consent", "revoke", BOB, "--push")
+    before = consent_of(known)
+    assert before["verdict"] == "UNVERIFIABLE"
+    assert before["withdrawn"] == 1
+    holder = {"model": f"{MODEL}/1", "subjects": 1, "records": 2, "problem": ""}
+    assert [one | {"live": []} for one in before["affected"]] == [holder | {"live": []}]
+    assert sorted(before["affected"][0]["live"]) == ["alias candidate", "alias production"]
+    assert known.clew("run").returncode == 0
+    after = consent_of(known)
+    assert (after["verdict"], after["standing"]["verdict"]) == ("PASS", "clean")
+    shown = known.clew("report").stdout
+    assert "**1 subject opted out** since the base" in shown
+    assert "Merging this promotes it." in shown
+    assert not [name for name in SUBJECTS if name in shown]
+    known.git("checkout", "-q", "main")
+    known.git("merge", "-q", "--no-ff", "-m", "Merge", "bob-leaves")
+    known.git("push", "-q", "origin", "main")
+    merged = known.clew("run")
+    assert merged.returncode == 0, merged.stderr
+    assert known.answer("trace", f"{MODEL}@production")["nodes"][0]["id"] == f"{MODEL}/2"
+
+
+def consent_of(people: People) -> Any:
+    done = people.clew("report", "--format", "json")
+    return json.loads(done.stdout)["consent"]
+
+
+def test_a_report_says_that_a_trained_head_may_not_be_used(known: People) -> None:
+    known.git("checkout", "-qb", "side")
+    known.edit("params.yaml", "lr: 0.5", "lr: 0.6")
+    known.commit("Another rate")
+    assert known.clew("run").returncode == 0
+    known.git("checkout", "-q", "main")
+    revoke(known, BOB)
+    refused = known.clew("report", "--head", "side")
+    assert refused.returncode == 1
+    assert "its data holds records of subjects without consent" in refused.stdout
+    assert "**FAIL** for the head: it holds 2 records" in refused.stdout
+
+
 def test_nothing_is_trained_on_who_revoked_elsewhere(known: People) -> None:
     revoke(known, BOB)
     known.git("checkout", "-qb", "side", "HEAD~1")
@@ -126,6 +168,35 @@ def test_the_history_of_a_subject_is_in_git(known: People) -> None:
     assert BOB not in log
     assert "Clew-Consent: revoked" in log
     assert known.clew("consent", "show", "nobody").returncode == 1
+
+
+def test_a_broken_registry_of_the_past_is_told_as_such(known: People) -> None:
+    sound = known.registry.read_text()
+    known.registry.write_text(f"{sound}x,maybe,2026-01-01,\n")
+    known.commit("Break it")
+    known.registry.write_text(sound)
+    known.commit("Mend it")
+    past = known.answer("consent", "show", BOB)["history"]
+    assert [(one["status"], one["readable"]) for one in past] == [
+        ("active", True),
+        (None, False),
+        ("active", True),
+    ]
+    assert "the registry can't be read" in known.clew("consent", "show", BOB).stdout
+
+
+def test_a_revocation_that_was_killed_before_its_commit_is_taken_up(known: People) -> None:
+    sound = known.registry.read_text()
+    said = f"{BOB},revoked,2026-02-01T00:00:00Z,why"
+    written = sound.replace(f"{BOB},active,2026-01-15T00:00:00Z,", said)
+    known.registry.write_text(written)
+    refused = known.clew("consent", "revoke", ADA)
+    assert refused.returncode == 2
+    assert known.answer("consent", "revoke", BOB, "--dry-run")["outcome"] == "would be committed"
+    done = known.answer("consent", "revoke", BOB, "--reason", "why")
+    assert known.git("show", "--name-only", "--format=", done["commit"]) == "data/consent.csv"
+    assert known.registry.read_text() == written
+    assert known.git("status", "--porcelain", "--", "data/consent.csv") == ""
 
 
 def test_a_change_leaves_other_work_alone(known: People) -> None:
@@ -254,10 +325,16 @@ def test_lost_evidence_never_passes(known: People, lose: Callable[[People], None
         ("excluded", "nobody", "--since", LONG_AGO),
         ("excluded", "nobody", "--since", LONG_AGO, "--deployed"),
         ("subject", "nobody"),
+        ("records", f"{MODEL}/1"),
+        ("pending",),
     ):
         done = known.clew("audit", *arguments)
         assert done.returncode == 3, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+    for about in (f"{MODEL}/1", "nobody"):  # of a model, what was edited is a FAIL
+        done = known.clew("audit", "report", about, "-o", "../page")
+        assert done.returncode in (1, 3), done.stdout + done.stderr
+        assert "PASS" not in done.stdout
 
 
 def test_a_deleted_model_is_still_counted(known: People) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from clew.adapters.s3_objects import etags, sizes
@@ -59,6 +61,8 @@ class DvcStore(DataStore):
     def __init__(self, folder: Path, remote: str | None) -> None:
         self._folder = folder
         self._remote = remote
+        self._readers: dict[str, Any] = {}  # by the name of the hash
+        self._lock = Lock()
 
     @translated
     def remote(self) -> RemoteConfig:
@@ -211,15 +215,15 @@ class DvcStore(DataStore):
     def files(self, pointer: Pointer) -> dict[str, str]:
         if not pointer.md5.endswith(".dir"):
             return {pointer.path: pointer.md5}
-        places = (self._cache(pointer.hash), self._odb(pointer.hash))
+        places = (self._cache(pointer.hash), self._read_only(pointer.hash))
         return {file.path: file.md5 for file in _listing(pointer, *places)}
 
     @translated
     def read(self, hash_name: str, md5: str, path: str) -> bytes:
-        for odb in (self._cache(hash_name), self._odb(hash_name)):
-            if _object_problem(odb, md5) is None:
-                with odb.fs.open(odb.oid_to_path(md5), "rb") as file:
-                    return bytes(file.read())
+        for place in (self._cache, self._read_only):
+            content = _content(place(hash_name), md5)
+            if content is not None:
+                return content
         raise Unverifiable(
             f"{path} ({md5}) is missing or corrupt in DVC's cache and remote",
             fix="Run `dvc push` where the data was created.",
@@ -242,6 +246,16 @@ class DvcStore(DataStore):
 
     def _odb(self, hash_name: str) -> Any:
         return self._repo.cloud.get_remote_odb(self.remote().name, hash_name=hash_name)
+
+    def _read_only(self, hash_name: str) -> Any:
+        """Return the remote as it can be read many times: a client of its own each takes 10 MB.
+
+        What it listed once it takes for granted, so nobody may ask it what is there.
+        """
+        with self._lock:
+            if hash_name not in self._readers:
+                self._readers[hash_name] = self._odb(hash_name)
+            return self._readers[hash_name]
 
     @functools.cached_property
     def _repo(self) -> Any:
@@ -336,12 +350,27 @@ def _object_problem(odb: Any, oid: str, size: int | None = None) -> str | None:
         return "missing"
 
 
+def _content(odb: Any, oid: str) -> bytes | None:
+    """Return an object's bytes, None when it is not there or they are not what its name says."""
+    from dvc_data.hashfile.hash import fobj_md5
+
+    try:
+        with odb.fs.open(odb.oid_to_path(oid), "rb") as file:
+            content = bytes(file.read())
+    except FileNotFoundError as error:
+        if not is_absent(error):
+            raise _unreachable(odb.path, error.__cause__ or error) from error
+        return None
+    actual = fobj_md5(io.BytesIO(content), name=odb.hash_name)
+    return content if actual == oid.removesuffix(".dir") else None
+
+
 def _listing(pointer: Pointer, *odbs: Any) -> list[File]:
     """Return the files of a `.dir` object from the first place that holds its true bytes."""
     for odb in odbs:
-        if _object_problem(odb, pointer.md5) is None:
-            with odb.fs.open(odb.oid_to_path(pointer.md5), "rb") as file:
-                rows = json.loads(file.read())
+        content = _content(odb, pointer.md5)
+        if content is not None:
+            rows = json.loads(content)
             return [File(f"{pointer.path}/{row['relpath']}", row["md5"]) for row in rows]
     raise Unverifiable(
         f"the list of files of {pointer.path} ({pointer.md5}) is missing or corrupt "

@@ -256,8 +256,17 @@ def last_line(log: Path) -> str:
 def conclude(folder: Path, **status: Any) -> None:
     """Remove the job's copies of code and data and write the last status; results and log stay."""
     for name in ("code", "tmp", "home"):
-        shutil.rmtree(folder / "ml" / name, ignore_errors=True)
+        remove(folder / "ml" / name)
     write_status(folder, **status, ended=time.time())
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder in which a job that is just being killed may still write."""
+    deadline = time.monotonic() + TERMINATION_SECONDS
+    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_status(folder: Path, **status: Any) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,14 +262,16 @@ class MlflowTracker(Tracker):
             page = self._client.search_model_versions(
                 query, max_results=min(PAGE, 200), page_token=token
             )
-            # Search results leave aliases out, so each version is read again.
-            found += [self._whole_version(version) for version in page]
+            found += map(_version, page)
             token = page.token
             if not token:
-                return sorted(found, key=lambda version: version.version)
-
-    def _whole_version(self, version: Any) -> ModelVersion:
-        return _version(self._client.get_model_version(version.name, str(version.version)))
+                break
+        # Search results leave aliases out.
+        named: dict[int, list[str]] = {}
+        for alias, number in self.aliases().items() if found else ():
+            named.setdefault(number, []).append(alias)
+        whole = (replace(one, aliases=tuple(named.get(one.version, ()))) for one in found)
+        return sorted(whole, key=lambda version: version.version)
 
     @translated
     def version(self, name: str, version_or_alias: str) -> ModelVersion | None:

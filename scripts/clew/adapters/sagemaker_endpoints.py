@@ -52,6 +52,11 @@ class SageMakerEndpoints(Endpoints):
         )
 
     @translated
+    def names(self) -> list[str]:
+        pages = self._client.get_paginator("list_endpoints").paginate()
+        return [one["EndpointName"] for page in pages for one in page["Endpoints"]]
+
+    @translated
     def wait(self, name: str, on_status: Callable[[str], None]) -> Endpoint | None:
         pause, said = FIRST_POLL, ""
         while True:

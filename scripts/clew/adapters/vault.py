@@ -101,11 +101,14 @@ class SqliteVault(Vault):
         return changed > 0
 
     @_translated
-    def replace(self, salts: Mapping[bytes, bytes], key_id: str) -> None:
+    def rebind(self, lookups: Mapping[bytes, bytes], key_id: str) -> None:
         with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")  # a salt that is deleted meanwhile stays deleted
             self._hold_to_key(database)
+            salts = dict(database.execute("SELECT lookup, salt FROM salts"))
+            rows = sorted((new, salts[old]) for old, new in lookups.items() if old in salts)
             database.execute("DELETE FROM salts")
-            database.executemany("INSERT INTO salts VALUES (?, ?)", sorted(salts.items()))
+            database.executemany("INSERT INTO salts VALUES (?, ?)", rows)
             database.execute("UPDATE meta SET value = ? WHERE name = 'key'", (key_id,))
         self._bound = key_id
 

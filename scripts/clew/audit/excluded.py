@@ -17,7 +17,6 @@ from clew.audit.manifests import Presence, presences
 from clew.audit.models import Known, known_models
 from clew.context import Context
 from clew.errors import ClewError
-from clew.serving import Endpoints
 from clew.wording import counted
 
 
@@ -61,7 +60,6 @@ def excluded(
     subject: str,
     since: datetime,
     *,
-    endpoints: Endpoints | None = None,
     deployed: bool = False,
     allow_empty: bool = False,
 ) -> Excluded:
@@ -73,12 +71,12 @@ def excluded(
     try:
         context.log.fetch()
         models = known_models(context)
-        live = live_models(context, endpoints, models)
+        live = live_models(context, models)
     except ClewError as error:
         return Excluded(since, UNVERIFIABLE, error.what, Counts())
     after = [one for one in models if one.latest >= since]
-    before = [one for one in models if one.latest < since and (one.uri, one.run_id) in live.models]
-    found = presences(context, [*after, *before], subject)
+    before = [one for one in models if one.latest < since and live.of(one)]
+    found = presences(context, [*after, *before], {subject})
     evidence = tuple(_judged(one, found, since) for one in after)
     earlier = tuple(_judged(one, found, None) for one in before)
     counts = _counts(after, found, earlier)

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 
 from clew.context import Context
 from clew.errors import ClewError, ConfigError, Unverifiable
+from clew.identity import RunId
 from clew.lineage import NAMES
 from clew.log import MODEL, Entry
-from clew.ports import ModelVersion
+from clew.ports import ModelVersion, TrackedRun
 from clew.records.signed import LINEAGE, model_facts
 from clew.trace import MODEL_URI
+
+Runs = Mapping[RunId, TrackedRun]  # as many as were read at once
 
 VERSION = "version"  # what of a model is deleted
 
@@ -28,6 +31,7 @@ class Known:
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    fingerprint: str = ""  # of its run
     deleted: str = ""  # what of it MLflow has no more: the version, or its run
     problem: str = ""  # why it can't be told what it was trained on
 
@@ -45,12 +49,15 @@ def known_models(context: Context) -> list[Known]:
     """Return all model versions, those of the log first; raises when either can't be read."""
     context.tracker.check(writing=False)
     registered = {version.uri: version for version in context.tracker.versions({})}
+    runs = {run.id: run for run in context.tracker.runs({})}  # one by one would take seconds
     logged = [entry for entry in context.log.logged() if entry.kind == MODEL]
-    found = [_logged(context, entry, registered.get(entry.facts["model"])) for entry in logged]
+    found = [
+        _logged(context, entry, registered.get(entry.facts["model"]), runs) for entry in logged
+    ]
     # A number that was given out again is another model, though its URI is the same.
     seen = {(one.uri, one.run_id) for one in found}
     others = [v for uri, v in registered.items() if (uri, v.run_id) not in seen]
-    return found + [_unlogged(context, version) for version in others]
+    return found + [_unlogged(context, version, runs) for version in others]
 
 
 def known_model(context: Context, uri: str) -> Known:
@@ -69,15 +76,15 @@ def known_model(context: Context, uri: str) -> Known:
     if version is None and not logged:
         raise ConfigError(f"there is no model version {uri}", fix="Such as models:/NAME/3.")
     if logged:
-        found = _logged(context, logged[-1], version)
+        found = _logged(context, logged[-1], version, {})
     elif version is not None:
-        found = _unlogged(context, version)
+        found = _unlogged(context, version, {})
     if found.problem:
         raise Unverifiable(f"what {name} was trained on can't be told: {found.problem}")
     return found
 
 
-def _logged(context: Context, entry: Entry, version: ModelVersion | None) -> Known:
+def _logged(context: Context, entry: Entry, version: ModelVersion | None, runs: Runs) -> Known:
     facts = entry.facts
     if version is not None and version.run_id != facts["run_id"]:
         version = None  # another model that got the number of one that is gone
@@ -91,12 +98,13 @@ def _logged(context: Context, entry: Entry, version: ModelVersion | None) -> Kno
         aliases=version.aliases if version else (),
         tags=version.tags if version else {},
         source=f"log entry {entry.number} ({entry.id[:12]})",
-        deleted=_deleted(context, version),
-        problem="; ".join(_problems(context, facts, version)),
+        fingerprint=facts.get("run_fingerprint", ""),
+        deleted=_deleted(context, version, runs),
+        problem="; ".join(_problems(context, facts, version, runs)),
     )
 
 
-def _unlogged(context: Context, version: ModelVersion) -> Known:
+def _unlogged(context: Context, version: ModelVersion, runs: Runs) -> Known:
     return Known(
         uri=version.uri,
         run_id=version.run_id,
@@ -105,13 +113,14 @@ def _unlogged(context: Context, version: ModelVersion) -> Known:
         aliases=version.aliases,
         tags=version.tags,
         source="MLflow alone: the log does not have it",
-        deleted=_deleted(context, version),
-        problem="; ".join(_problems(context, {}, version)),
+        fingerprint=version.tags.get("run_fingerprint", ""),
+        deleted=_deleted(context, version, runs),
+        problem="; ".join(_problems(context, {}, version, runs)),
     )
 
 
 def _problems(
-    context: Context, facts: Mapping[str, str], version: ModelVersion | None
+    context: Context, facts: Mapping[str, str], version: ModelVersion | None, runs: Runs
 ) -> Iterator[str]:
     """Yield why it can't be told what a model was trained on."""
     tags = version.tags if version else {}
@@ -120,16 +129,15 @@ def _problems(
         if facts and version and facts.get(name) != tags.get(name):
             yield f"its tag {name} in MLflow is not what the log has"
     if not facts and version is not None:
-        yield from _unborne(context, version)
+        yield from _unborne(version, _run(context, version, runs))
     try:
         model_facts(context, chain)
     except ClewError as error:
         yield error.what
 
 
-def _unborne(context: Context, version: ModelVersion) -> Iterator[str]:
+def _unborne(version: ModelVersion, run: TrackedRun | None) -> Iterator[str]:
     """Yield what of a model's tags its own run does not bear out; the log can't."""
-    run = context.tracker.run(version.run_id)
     if run is None:
         yield "the log does not have it and its run is gone, so nothing bears its tags out"
         return
@@ -145,10 +153,15 @@ def _data(context: Context, chain: Mapping[str, str]) -> Mapping[str, str]:
         return {name: chain[name] for name in LINEAGE if name in chain}
 
 
-def _deleted(context: Context, version: ModelVersion | None) -> str:
+def _deleted(context: Context, version: ModelVersion | None, runs: Runs) -> str:
     if version is None:
         return VERSION
-    return "" if context.tracker.run(version.run_id) else "run"
+    return "" if _run(context, version, runs) else "run"
+
+
+def _run(context: Context, version: ModelVersion, runs: Runs) -> TrackedRun | None:
+    """Return a model's run, which may be in another experiment than those that were read."""
+    return runs.get(version.run_id) or context.tracker.run(version.run_id)
 
 
 def _moment(seconds: float) -> datetime | None:

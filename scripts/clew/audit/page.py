@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from clew.audit.answer import Evidence
 from clew.audit.subject import Subject
@@ -46,6 +47,7 @@ SHOWN = {  # the facts of a box
     "model version": ("aliases",),
 }
 HASH_CHARACTERS = 12
+DRAWN = 5  # boxes of a layer
 
 
 def model_page(found: Trace, made: str) -> Document:
@@ -119,7 +121,7 @@ def _drawing(nodes: Iterable[Node]) -> Flow:
 def _box(node: Node) -> Box:
     facts = {fact.key: fact.value for fact in node.facts}
     shown = (f"{key} {_short(facts[key])}" for key in SHOWN.get(node.kind, ()) if key in facts)
-    return Box((node.kind, _short(node.id), *shown))
+    return Box((node.kind, _short(node.id.removeprefix(f"{node.kind} ")), *shown))
 
 
 def _short(text: str) -> str:
@@ -134,12 +136,22 @@ def _facts(node: Node) -> Table:
 
 
 def _subject_layers(found: Subject) -> tuple[tuple[Box, ...], ...]:
-    versions = tuple(
-        Box((one.data_version, f"{one.records:,} records in {', '.join(one.splits)}"))
-        for one in found.versions[-5:]
-    )
-    models = tuple(Box((one.model, *one.live), changed=bool(one.live)) for one in found.models[-5:])
-    return tuple(layer for layer in (versions, models) if layer)
+    versions = [
+        Box((one.data_version, f"{counted(one.records, 'record')} in {', '.join(one.splits)}"))
+        for one in found.versions
+    ]
+    models = [Box((one.model, *one.live), changed=bool(one.live)) for one in found.models]
+    return tuple(tuple(_latest(layer)) for layer in (versions, models) if layer)
+
+
+def _latest(boxes: list[Box]) -> list[Box]:
+    """Return the last boxes, and one that says how many are not drawn."""
+    earlier = len(boxes) - DRAWN
+    return [Box((f"{earlier:,} earlier",)), *boxes[-DRAWN:]] if earlier > 0 else boxes
+
+
+def _utc(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _models(found: Subject) -> tuple[tuple[Line, ...], ...]:
@@ -147,7 +159,7 @@ def _models(found: Subject) -> tuple[tuple[Line, ...], ...]:
         (
             (Name(one.model),),
             (Name(one.data_version),),
-            (one.registered,),
+            (_utc(one.registered),),
             (", ".join(one.live) or ("no" if not found.offline else "not asked"),),
         )
         for one in found.models
@@ -158,7 +170,7 @@ def _versions(found: Subject) -> tuple[tuple[Line, ...], ...]:
     return tuple(
         (
             (Name(one.data_version),),
-            (one.at,),
+            (_utc(one.at),),
             (f"{one.records:,}",),
             (Name(", ".join(one.splits)),),
             (Name(one.manifest_sha256),),

@@ -9,11 +9,19 @@ from clew.context import Context
 from clew.errors import ClewError, ConfigError
 
 
-def since(context: Context, text: str) -> datetime:
+def since(context: Context, text: str, now: datetime) -> datetime:
     """Return a moment in UTC: a time with zone, a day (its start in UTC), a data version or commit.
 
-    A data version means when the log first saw it. ConfigError for anything else.
+    A data version means when the log first saw it. ConfigError for anything else, and for a moment
+    that has not come: nothing can be shown of what is registered from then on.
     """
+    found = _moment(context, text)
+    if found > now:
+        raise ConfigError(f"{text!r} is in the future", fix="Name a moment that has been.")
+    return found
+
+
+def _moment(context: Context, text: str) -> datetime:
     for entry in context.log.logged():
         if entry.facts.get("data_version") == text:
             return entry.at

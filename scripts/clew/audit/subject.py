@@ -14,7 +14,6 @@ from clew.context import Context
 from clew.errors import Unverifiable
 from clew.records.index import IndexedModel, IndexedVersion, Interval, RecordIndex, ranges
 from clew.records.tokens import Token, Tokens
-from clew.serving import Endpoints
 
 
 @dataclass(frozen=True)
@@ -112,19 +111,14 @@ def subject_everywhere(
     context: Context,
     found: Subject,
     subject: str,
-    endpoints: Endpoints | None,
 ) -> Subject:
     """Return the same with what MLflow and SageMaker say now, held against the manifests."""
     models = known_models(context)
-    live = live_models(context, endpoints, models)
+    live = live_models(context, models)
     held = {one.model for one in found.models}
     unlogged = [one for one in models if one.source.startswith("MLflow")]
-    asked = [
-        one
-        for one in models
-        if (one.uri, one.run_id) in live.models or one in unlogged or one.problem
-    ]
-    there = presences(context, asked, subject)
+    asked = [one for one in models if live.of(one) or one in unlogged or one.problem]
+    there = presences(context, asked, {subject})
     evidence = [*found.evidence, *(_cross_check(one, there, held) for one in asked)]
     if live.problem:
         evidence.append(Evidence("where models are live", UNVERIFIABLE, live.problem))
@@ -133,7 +127,7 @@ def subject_everywhere(
             one.uri,
             one.data_version,
             one.latest.isoformat(),
-            live.models.get((one.uri, one.run_id), ()),
+            live.of(one),
             one.deleted,
         )
         for one in models

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from clew.audit.subject import Subject
     from clew.context import Context
     from clew.records.manifest import Manifest
-    from clew.serving import Endpoints
 
 SHOWN = 200  # characters of a cell
 SUBJECT = click.argument("subject_id", metavar="SUBJECT")
@@ -56,8 +55,7 @@ def excluded(
         found = prove(
             context,
             given(subject_id),
-            since(context, when),
-            endpoints=_endpoints(context),
+            since(context, when, datetime.now(UTC)),
             deployed=deployed,
             allow_empty=allow_empty,
         )
@@ -91,7 +89,7 @@ def asked(context: Context, name: str, *, offline: bool) -> Subject:
     found = subject_by_index(context, tokens, files.current(), name)
     if offline:
         return found
-    return subject_everywhere(context, found, name, _endpoints(context))
+    return subject_everywhere(context, found, name)
 
 
 @audit.command()
@@ -256,12 +254,6 @@ def _checked(context: Context) -> None:
         context.log.fetch()
     except OutsideError as error:
         raise Unverifiable(error.what, fix=error.fix) from error
-
-
-def _endpoints(context: Context) -> Endpoints | None:
-    from clew.cli.wiring import open_endpoints
-
-    return open_endpoints(context.pipeline) if context.pipeline.executor.sagemaker else None
 
 
 def _named(

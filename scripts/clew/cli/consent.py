@@ -79,7 +79,8 @@ def show(options: Options, subject_id: str) -> int:
     said = f"{now.status} since {now.updated_at.isoformat()}" if now else "not in the registry"
     click.echo(said)
     for one in past:
-        row = (one["time"], one["commit"][:12], one["status"] or "taken out", one["reason"])
+        absent = "not in the registry" if one["readable"] else "the registry can't be read"
+        row = (one["time"], one["commit"][:12], one["status"] or absent, one["reason"])
         click.echo("  ".join(filter(None, row)))
     return 0 if now else 1
 

@@ -42,7 +42,7 @@ def deploy(options: Options, model: str, endpoint: str, override: str, *, dry_ru
         from clew import deploy as steps
 
         if dry_run:
-            return steps.plan_deploy(context, endpoints, model, endpoint)
+            return steps.plan_deploy(context, endpoints, model, endpoint, override)
         return steps.deploy(context, endpoints, model, endpoint, override)
 
     _answer(options, run)
@@ -61,7 +61,7 @@ def rollback(options: Options, endpoint: str, override: str, *, dry_run: bool) -
         from clew import deploy as steps
 
         if dry_run:
-            return steps.plan_rollback(context, endpoints, endpoint)
+            return steps.plan_rollback(context, endpoints, endpoint, override)
         return steps.rollback(context, endpoints, endpoint, override)
 
     _answer(options, run)

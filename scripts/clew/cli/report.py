@@ -111,9 +111,9 @@ def exit_code(found: Report) -> int:
     """Return 0, 1 for a refused model, 2 for a broken configuration, 3 without a verdict."""
     if found.problems:
         return ConfigError.exit_code
-    if found.unjudged:
-        return Unverifiable.exit_code
-    return REFUSED if found.refused else 0
+    if found.refused:
+        return REFUSED
+    return Unverifiable.exit_code if found.unjudged or found.unsure_of_consent else 0
 
 
 def base_commit(project: Project, base: str | None, head: CommitSha, branch: str) -> CommitSha:
@@ -134,7 +134,11 @@ def base_commit(project: Project, base: str | None, head: CommitSha, branch: str
             return shared_commit
     raise ConfigError(
         f"there is nothing before {head[:12]} to compare it with",
-        fix="Name a commit with --base.",
+        fix=(
+            "This clone is shallow: run `git fetch --unshallow`."
+            if repository.shallow_boundary()
+            else "Name a commit with --base."
+        ),
     )
 
 

@@ -95,8 +95,9 @@ def forget(options: Options, subject_id: str, dry_run: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help=f"The new key, unless {NEW_VARIABLE} holds it.",
 )
+@click.option("--dry-run", is_flag=True, help="Say how many keep theirs, and change nothing.")
 @shared
-def rotate(options: Options, new_key_file: Path | None) -> None:
+def rotate(options: Options, new_key_file: Path | None, *, dry_run: bool) -> None:
     """Put another key in the place of the present one.
 
     Everybody whom a signed-off manifest names keeps the salt; all tokens change.
@@ -111,6 +112,11 @@ def rotate(options: Options, new_key_file: Path | None) -> None:
     new = parsed(text, NEW_VARIABLE) if text else key_in(new_key_file or Path())
     context, tokens = _opened(options)
     before = tokens.id
+    if dry_run:
+        kept = tokens.carried(subjects(context))
+        shown = json.dumps({"before": before, "now": None, "subjects": kept})
+        click.echo(shown if options.json else f"{kept:,} subjects would be under the new key")
+        return
     now = tokens.rotated(new, subjects(context))
     if options.json:
         click.echo(json.dumps({"before": before, "now": now.id, "subjects": now.count()}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import click
@@ -58,14 +58,23 @@ def load_pipeline(project: Project, options: Options, commit: CommitSha) -> Pipe
     text = project.repository.read(commit, [path])[path]
     if text is None:
         raise ConfigError(
-            f"the commit {commit[:12]} has no {path}",
-            fix="Commit it, or name another with --pipeline.",
+            f"the commit {commit[:12]} has no {path}", fix=_elsewhere(project, commit)
         )
     try:
         seen = ValidationCache(state_folder(project) / "cache")
     except OSError:  # a read-only checkout can be asked all the same
         seen = None
     return overridden(load(text, path, seen), os.environ, options.executor, options.instance)
+
+
+def _elsewhere(project: Project, commit: CommitSha) -> str:
+    """Return what to do where a commit has no pipeline.yaml in this folder."""
+    above = PurePosixPath(project.folder).parents if project.folder else ()
+    places = [(folder / project.file).as_posix() for folder in above]
+    found = [one for one, text in project.repository.read(commit, places).items() if text]
+    if found:
+        return f"This repository has {found[0]}: run this in its folder."
+    return "Commit it, name another with --pipeline, or a commit from after it was added."
 
 
 def open_context(
@@ -89,6 +98,7 @@ def open_context(
         state=state,
         packages=packages,
         graph=graph,
+        endpoints=open_endpoints(pipeline) if pipeline.executor.sagemaker else None,
         consent=_consent(pipeline),
     )
 

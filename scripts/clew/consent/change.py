@@ -32,11 +32,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Past:
-    """A statement as a commit brought it; None: the subject was taken out of the registry."""
+    """A statement as a commit brought it; None: the registry did not have the subject."""
 
     commit: CommitSha
     time: datetime  # of committing
     statement: Statement | None
+    readable: bool = True  # whether the registry was in order, so that what it said is known
 
     def as_json(self) -> dict[str, Any]:
         said = self.statement
@@ -44,6 +45,7 @@ class Past:
             "commit": self.commit,
             "time": self.time.isoformat(),
             "status": said.status if said else None,
+            "readable": self.readable,
             "updated_at": said.updated_at.isoformat() if said else None,
             "reason": said.reason if said else "",
         }
@@ -56,6 +58,8 @@ def state(context: Context, subject: str, statement: Statement, *, dry_run: bool
     """
     path = registry_path(context)
     refuse_unsafe(subject, statement)
+    if context.consent is None and _left_behind(context, path, subject, statement.status):
+        return _taken_up(context, path, statement.status, dry_run=dry_run)
     _refuse_uncommitted(context, path)
     file = context.workdir / path
     before = _content(file)
@@ -72,9 +76,7 @@ def state(context: Context, subject: str, statement: Statement, *, dry_run: bool
     if context.consent is not None:
         context.consent.state(subject, statement)
         return snapshot(context, dry_run=False)
-    verb = "Revoke" if statement.status == "revoked" else "Grant"
-    commit = _committed(context, file, after, f"{verb} a subject's consent", statement.status)
-    return Change(statement.status, "committed", commit)
+    return Change(statement.status, "committed", _stated(context, file, after, statement.status))
 
 
 def snapshot(context: Context, *, dry_run: bool) -> Change:
@@ -101,14 +103,11 @@ def history(context: Context, subject: str) -> Iterator[Past]:
     commits = [e.commit for e in entries if path in e.before or not e.parents]
     ids = repository.object_ids([(commit, path) for commit in commits])
     texts = repository.blobs({oid for oid in ids if oid})
-    found = [
-        (commit, _said(texts.get(oid or "", b""), subject))
-        for commit, oid in zip(commits, ids, strict=True)
-    ]
-    for (commit, now), (_, before) in zip(found, [*found[1:], (None, None)], strict=True):
+    said = [_said(texts.get(oid or "", b""), subject) for oid in ids]
+    for commit, now, before in zip(commits, said, [*said[1:], (None, True)], strict=True):
         if now != before:
             moment = datetime.fromtimestamp(repository.facts(commit).time, UTC)
-            yield Past(commit, moment, now)
+            yield Past(commit, moment, *now)
 
 
 def present(context: Context) -> Statements:
@@ -119,11 +118,12 @@ def present(context: Context) -> Statements:
     return parse(_content(context.workdir / path), path)
 
 
-def _said(content: bytes, subject: str) -> Statement | None:
+def _said(content: bytes, subject: str) -> tuple[Statement | None, bool]:
+    """Return what a registry of the past says of a subject, and whether it can be read."""
     try:
-        return parse(content, "").get(subject) if content else None
+        return (parse(content, "").get(subject) if content else None), True
     except ClewError:
-        return None  # a broken registry of the past: what it said is nobody's word
+        return None, False
 
 
 def _content(file: Path) -> bytes:
@@ -142,6 +142,36 @@ def _refuse_uncommitted(context: Context, path: str) -> None:
             f"{path} has changes that are not committed",
             fix=f"Commit them, or take them back with `git restore {path}`.",
         )
+
+
+def _left_behind(context: Context, path: str, subject: str, status: str) -> bool:
+    """Tell whether the file already says this of the subject, and no more than HEAD does besides.
+
+    A command that was killed before its commit leaves that.
+    """
+    (committed,) = context.read(context.project.repository.commit("HEAD"), path)
+    now = _content(context.workdir / path)
+    if committed is None or now == committed:
+        return False
+    try:
+        said = parse(now, path).get(subject)
+        if said is None or said.status != status:
+            return False
+        return changed(committed, path, subject, said) == now
+    except ConfigError:
+        return False
+
+
+def _taken_up(context: Context, path: str, status: str, *, dry_run: bool) -> Change:
+    if dry_run:
+        return Change(status, "would be committed")
+    file = context.workdir / path
+    return Change(status, "committed", _stated(context, file, _content(file), status))
+
+
+def _stated(context: Context, file: Path, content: bytes, status: str) -> CommitSha:
+    verb = "Revoke" if status == "revoked" else "Grant"
+    return _committed(context, file, content, f"{verb} a subject's consent", status)
 
 
 def _committed(context: Context, file: Path, content: bytes, subject: str, what: str) -> CommitSha:

@@ -78,22 +78,25 @@ def standing_of_model(
         return Standing("unverifiable", reason=error.what)
 
 
-def hold_to_consent(context: Context, version: ModelVersion | None, override: str) -> None:
+def hold_to_consent(
+    context: Context, version: ModelVersion | None, override: str, *, dry_run: bool = False
+) -> None:
     """Refuse a model with withdrawn data, or record on it why it is used all the same.
 
-    Raises NotLive, or Unverifiable where it can't be told.
+    Raises NotLive, or Unverifiable where it can't be told. A dry run records nothing.
     """
     if context.pipeline.records is None or context.pipeline.consent is None:
         return
     found, name = Standing("unverifiable", reason="MLflow does not know it"), "the model"
     if version is not None:
         found, name = standing_of_model(context, version) or found, version.uri
-        context.tracker.tag_version(version, {TAG: found.verdict})
+        tags: dict[str, str] = {TAG: found.verdict}
+        tags |= {OVERRIDE: override} if override and found.verdict != "clean" else {}
+        if not dry_run:
+            context.tracker.tag_version(version, tags)
     if not override:
         refuse_quarantined(name, found)
     elif found.verdict != "clean":
-        if version is not None:
-            context.tracker.tag_version(version, {OVERRIDE: override})
         context.reporter.step("consent", f"overridden for {name} ({override}): {found}")
 
 

@@ -1,28 +1,32 @@
-"""pending: who revoked and is in the production model all the same, and how models stand."""
+"""pending: who revoked and is in a production model all the same, and how models stand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from clew.audit.live import Live, live_models
+from clew.audit.manifests import presences
+from clew.audit.models import Known, known_models
 from clew.consent.current import authority, standing_of_model
 from clew.consent.registry import Statements
 from clew.consent.standing import TAG, Standing
 from clew.context import Context
+from clew.deploy import ENDPOINT_TAG
 from clew.errors import ClewError, NotLive, Unverifiable
 from clew.ports import ModelVersion
-from clew.records.signed import LINEAGE, manifest_of, model_facts
+from clew.records.signed import LINEAGE
 from clew.wording import counted
 
 DAY = 86_400  # seconds
-LATEST = 20  # model versions that are kept up to date, besides those with an alias
+LATEST = 20  # model versions that are kept up to date, besides those that are in use
 
 
 @dataclass(frozen=True)
 class Revocation:
-    """A revocation that the production model does not reflect yet."""
+    """A revocation that a production model does not reflect yet."""
 
     subject: str  # its id, for whoever may see it; never printed as it is
     revoked_at: datetime
@@ -34,7 +38,7 @@ class Revocation:
 class Pending:
     """The revocations that production does not reflect."""
 
-    model: str  # its URI, empty while there is none
+    models: tuple[str, ...] = ()  # URIs of those with the baseline alias, or on an endpoint
     revocations: tuple[Revocation, ...] = ()
     deadline_days: float = 0.0
     unverifiable: str = ""
@@ -55,7 +59,7 @@ class Pending:
             {"revoked_at": r.revoked_at.isoformat(), "age_days": r.age_days, "overdue": r.overdue}
             for r in self.revocations
         ]
-        own = {"model": self.model, "verdict": self.verdict, "reason": self.unverifiable}
+        own = {"models": self.models, "verdict": self.verdict, "reason": self.unverifiable}
         return {**own, "deadline_days": self.deadline_days, "revocations": rows}
 
     def __str__(self) -> str:
@@ -63,15 +67,15 @@ class Pending:
             return (
                 f"which revocations production does not reflect can't be told: {self.unverifiable}"
             )
-        if not self.model:
+        if not self.models:
             return "no model is in production, so none has to reflect a revocation"
         if not self.revocations:
-            return f"{self.model} reflects all revocations"
+            return f"all revocations are reflected by {', '.join(self.models)}"
         oldest = max(one.age_days for one in self.revocations)
         return (
-            f"{self.model} does not reflect {counted(len(self.revocations), 'revocation')}, "
-            f"{self.overdue:,} of them past the {self.deadline_days:g} days; "
-            f"the oldest is {oldest:.1f} days old"
+            f"{counted(len(self.revocations), 'revocation')} not reflected by "
+            f"{', '.join(self.models)}, {self.overdue:,} of them past the "
+            f"{self.deadline_days:g} days; the oldest is {oldest:.1f} days old"
         )
 
 
@@ -100,22 +104,34 @@ class Kept:
 
 
 def pending(context: Context, now: datetime) -> Pending:
-    """Return the revocations that the model with the baseline alias does not reflect."""
-    consent, name = context.pipeline.consent, context.pipeline.mlflow.model
-    days = consent.deadline_days if consent else 0.0
-    model = context.tracker.version(name, context.pipeline.promotion.baseline)
-    if model is None:
-        return Pending("", deadline_days=days)
+    """Return the revocations that a model with the baseline alias or on an endpoint lacks."""
+    consent = context.pipeline.consent
+    found = Pending(deadline_days=consent.deadline_days if consent else 0.0)
     try:
-        said = authority(context)
-        manifest = manifest_of(context, model_facts(context, model.tags))
-        subjects = {row.subject for row in manifest.rows()}
+        models = known_models(context)
+        live = live_models(context, models)
+        used = _production(context, models, live)
+        found = replace(found, models=tuple(one.uri for one in used), unverifiable=live.problem)
+        said = authority(context) if used else {}
     except ClewError as error:
-        return Pending(model.uri, deadline_days=days, unverifiable=error.what)
-    found = (
-        _revocation(s, said[s].updated_at, now, days) for s in sorted(subjects) if _out(said, s)
+        return replace(found, unverifiable=error.what)
+    gone = {name for name, one in said.items() if one.status == "revoked"}
+    there = presences(context, used, gone)
+    problems = [live.problem, *(one.problem for one in used)]
+    problems += [one.problem for one in there.values()]
+    left = sorted(set().union(*(one.subjects for one in there.values())))
+    return replace(
+        found,
+        revocations=tuple(
+            _revocation(name, said[name].updated_at, now, found.deadline_days) for name in left
+        ),
+        unverifiable="; ".join(filter(None, problems)),
     )
-    return Pending(model.uri, tuple(found), days)
+
+
+def _production(context: Context, models: list[Known], live: Live) -> list[Known]:
+    baseline = context.pipeline.promotion.baseline
+    return [one for one in models if live.in_production(one, baseline)]
 
 
 def kept(context: Context, now: datetime) -> Kept:
@@ -147,12 +163,14 @@ def keep_tags(context: Context) -> dict[str, Standing]:
 
 
 def current_models(context: Context) -> list[ModelVersion]:
-    """Return the model versions that carry an alias, and the latest."""
+    """Return the model versions with an alias, those once put on an endpoint, and the latest."""
     tracker, name = context.tracker, context.pipeline.mlflow.model
-    aliased = [tracker.version(name, alias) for alias in tracker.aliases()]
-    numbers = {v.version for v in aliased if v} | {
-        v.version for v in tracker.latest_versions(LATEST)
-    }
+    used = [tracker.version(name, alias) for alias in tracker.aliases()]
+    used += [
+        one for one in tracker.versions({}) if any(tag.startswith(ENDPOINT_TAG) for tag in one.tags)
+    ]
+    numbers = {one.version for one in used if one}
+    numbers |= {one.version for one in tracker.latest_versions(LATEST)}
     found = (tracker.version(name, str(number)) for number in sorted(numbers))
     return [version for version in found if version is not None]
 
@@ -162,10 +180,6 @@ def _authority(context: Context) -> Statements | str:
         return authority(context)
     except ClewError as error:
         return error.what
-
-
-def _out(said: Mapping[str, Any], subject: str) -> bool:
-    return subject in said and said[subject].status == "revoked"
 
 
 def _revocation(subject: str, at: datetime, now: datetime, days: float) -> Revocation:

@@ -76,7 +76,10 @@ class Manifest:
         if missing := [name for name in wanted if name not in columns]:
             raise self._unreadable(f"it has no column {missing[0]!r}")
         optional = (self.names.label, self.names.file, self.names.sha256)
-        places = [columns.index(n) if n in columns else len(columns) for n in (*wanted, *optional)]
+        named = (*wanted, *optional)
+        if doubled := [name for name in named if columns.count(name) > 1]:
+            raise self._unreadable(f"it has the column {doubled[0]!r} more than once")
+        places = [columns.index(n) if n in columns else len(columns) for n in named]
         record, subject, split, label, file, sha256 = places
         for row in table:
             row.append("")

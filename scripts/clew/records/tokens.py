@@ -18,7 +18,7 @@ from clew.records.keys import digest, key_id
 Token = NewType("Token", str)  # 64 hex digits
 FORGOTTEN = Token("0" * 64)  # of every subject whose salt was deleted
 SALT_BYTES = 16
-BATCH = 10_000  # subjects
+BATCH = 100_000  # subjects; one transaction each, and one for each is slow
 
 
 class Tokens(Protocol):
@@ -55,8 +55,11 @@ class Vault(Protocol):
     def forget(self, lookup: bytes) -> bool:
         """Delete a salt for good; False when there is none."""
 
-    def replace(self, salts: Mapping[bytes, bytes], key_id: str) -> None:
-        """Put these salts in the place of all, bound to another key, at once or not at all."""
+    def rebind(self, lookups: Mapping[bytes, bytes], key_id: str) -> None:
+        """Put salts under other lookups and drop the rest, at once or not at all.
+
+        `lookups` are the new ones by the old; the vault belongs to the other key from then on.
+        """
 
 
 class VaultTokens(Tokens):
@@ -101,14 +104,17 @@ class VaultTokens(Tokens):
         The salts stay the subjects' own, the forgotten stay forgotten, and the vault changes at
         once or not at all.
         """
-        carried: dict[bytes, bytes] = {}
-        rest = iter(dict.fromkeys(subjects))
-        while batch := list(islice(rest, BATCH)):
-            lookups = {self._lookup(subject): subject for subject in batch}
-            for lookup, salt in self._vault.salts(list(lookups)).items():
-                carried[digest(key, b"lookup", lookups[lookup].encode())] = salt
-        self._vault.replace(carried, key_id(key))
+        lookups = {
+            self._lookup(subject): digest(key, b"lookup", subject.encode())
+            for subject in dict.fromkeys(subjects)
+        }
+        self._vault.rebind(lookups, key_id(key))
         return VaultTokens(key, self._vault)
+
+    def carried(self, subjects: Iterable[str]) -> int:
+        """Return how many subjects' salts `rotated` would keep."""
+        lookups = [self._lookup(subject) for subject in dict.fromkeys(subjects)]
+        return len(self._vault.salts(lookups))
 
     def _of(self, subjects: Sequence[str]) -> Iterator[tuple[str, Token]]:
         lookups = {subject: self._lookup(subject) for subject in subjects}

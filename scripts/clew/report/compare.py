@@ -10,6 +10,7 @@ from clew.budget import TRAIN, estimate
 from clew.changes import relevant_changes
 from clew.config.load import load
 from clew.config.model import Direction, Pipeline
+from clew.consent.opt_out import opt_out
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS
 from clew.errors import ClewError, OutsideError
@@ -65,6 +66,7 @@ def compare(
         unjudged=unjudged,
         attribution=attribution(context, theirs, ours, names),
         cost=_cost(context, ours),
+        consent=opt_out(context, base, head, None if ours.stale else ours.resolution),
         history=tuple(_history(context)),
         links=links or Links(),
     )

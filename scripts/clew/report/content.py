@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from clew.report import plots
+from clew.report.consent_content import consent_section
 from clew.report.data_content import data_section
 from clew.report.document import (
     Block,
@@ -44,6 +45,7 @@ def document(report: Report) -> Document:
     """Return the document of a report."""
     sections = [_problems(report)] if report.data_only else [_metrics(report)]
     sections += [
+        consent_section(report),
         data_section(report),
         _attribution(report),
         _other_metrics(report),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from clew.config.model import Direction
+from clew.consent.opt_out import OptOut
 from clew.evaluate import Evaluation
 from clew.identity import CommitSha
 from clew.lineage import COST, SECONDS
@@ -146,6 +147,7 @@ class Report:
     environment: tuple[Change, ...] = ()
     parts: tuple[str, ...] = ()  # which of data, parameters, code, environment differ
     attribution: Attribution = field(default_factory=Attribution)
+    consent: OptOut | None = None  # None: the pipeline keeps no registry
     cost: str = ""  # what the head's training has cost, or would; empty where it costs nothing
     history: tuple[PastVersion, ...] = ()  # the oldest first
     untouched: bool = False  # no file differs that data, training or gates depend on
@@ -162,7 +164,18 @@ class Report:
 
     @property
     def refused(self) -> bool:
-        return self.evaluation is not None and not self.evaluation.passed
+        return self.withdrawn or (self.evaluation is not None and not self.evaluation.passed)
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the head's data holds records of subjects who do not agree."""
+        return self.consent is not None and self.consent.verdict == "FAIL"
+
+    @property
+    def unsure_of_consent(self) -> str:
+        """Why it can't be told whether the subjects of the head's data agree."""
+        standing = self.consent.standing if self.consent else None
+        return standing.reason if standing and standing.verdict == "unverifiable" else ""
 
     def as_json(self) -> dict[str, Any]:
         from clew.report.words import verdict
@@ -183,5 +196,6 @@ class Report:
             "code": [change._asdict() for change in self.code],
             "environment": [asdict(change) for change in self.environment],
             "attribution": asdict(self.attribution),
+            "consent": self.consent.as_json() if self.consent else None,
             "history": [asdict(one) for one in self.history],
         }

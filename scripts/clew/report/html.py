@@ -69,6 +69,7 @@ polyline.line { fill: none; stroke: var(--line); stroke-width: 2; }
 .box span { display: block; }
 @media print { :root { --ink: #000; --paper: #fff; --faint: #444; --edge: #999; --shade: #f4f4f4; }
   body { max-width: none; font-size: 10pt; } tr, .box, figure { break-inside: avoid; }
+  h2, h3 { break-after: avoid; }
   details > * { display: block; } a { color: inherit; } .wide { overflow: visible; } }
 """
 

@@ -21,9 +21,10 @@ def mark(report: Report) -> str:
     """Return the emoji of the verdict."""
     if report.data_only:
         return REFUSED if report.problems else UNSURE if report.head.stale else PASSED
-    if report.unjudged or report.evaluation is None:
-        return UNSURE
-    return REFUSED if report.refused else PASSED
+    if report.refused:
+        return REFUSED
+    unsure = report.unjudged or report.unsure_of_consent or report.evaluation is None
+    return UNSURE if unsure else PASSED
 
 
 def verdict_line(report: Report) -> str:
@@ -35,8 +36,16 @@ def verdict_line(report: Report) -> str:
     if report.head.run is None:
         cost = f"; training it: {report.cost}" if report.cost else ""
         why = f": {_not_run(report)}" if report.head.stale else ""
-        return f"no model of {report.head.commit[:12]} to judge{why}{cost}"
-    return "; ".join([_gates(report), _comparison(report), *_effort(report)])
+        none = f"no model of {report.head.commit[:12]} to judge{why}{cost}"
+        return "; ".join([*_consent(report), none])
+    return "; ".join([*_consent(report), _gates(report), _comparison(report), *_effort(report)])
+
+
+def _consent(report: Report) -> Iterator[str]:
+    if report.withdrawn:
+        yield "its data holds records of subjects without consent"
+    elif report.unsure_of_consent:
+        yield "it can't be told whether its subjects agree"
 
 
 def _not_run(report: Report) -> str:

@@ -51,6 +51,8 @@ def read(environ: Mapping[str, str], event: Mapping[str, Any]) -> Trigger:
 
 def _push(event: Mapping[str, Any], actor: str) -> Trigger:
     ref = str(event.get("ref", ""))
+    if not ref:
+        raise ConfigError("the push event has no ref", fix="Start clew from GitHub's own event.")
     if not ref.startswith("refs/heads/"):
         return nothing(f"{ref[:100]!r} is no branch")
     if event.get("deleted"):

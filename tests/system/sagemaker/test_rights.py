@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.system.people import SUBJECTS, make_people
 from tests.system.sagemaker.cloud import Cloud, make_cloud
 from tests.system.sagemaker.test_deploy import MODEL, TRAIN
 from tests.unit.infra.stack import ROLES, ROOT, Grant, Stack, grants
@@ -108,6 +109,7 @@ def calls(
     judged_anew(cloud)
     replaced(cloud)
     reaped(cloud)
+    asked_about(cloud)
     told = stand.client.calls()[begun:]
     yield [call for call in told if role_of(call)]
     stand.client.no_faults()
@@ -208,6 +210,18 @@ def stop(cloud: Cloud, stage: str) -> None:
     (run,) = (one for one in cloud.runs(stage) if one.info.status == "RUNNING")
     cloud.mlflow().delete_run(run.info.run_id)
     assert [job["reaped"] for job in cloud.answer("jobs", "--reap")] == ["stopped"]
+
+
+def asked_about(cloud: Cloud) -> None:
+    """Where a person's records are live is asked of SageMaker when MLflow has a model no more."""
+    make_people(cloud)
+    cloud.run()
+    cloud.answer("deploy", f"models:/{NAME}-model/3", *LIVE)
+    cloud.mlflow().delete_model_version(f"{NAME}-model", "3")
+    asked = cloud.clew("audit", "subject", SUBJECTS[0], "--json")
+    assert asked.returncode == 3, asked.stderr  # the models before were of no records
+    (model,) = json.loads(asked.stdout)["models"]
+    assert (model["deleted"], model["live"]) == ("version", [f"endpoint {LIVE[1]}"])
 
 
 # --- what it shows -------------------------------------------------------------------------------

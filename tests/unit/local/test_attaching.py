@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,25 @@ def test_a_job_does_not_outlive_its_supervisor(bench: Bench) -> None:
     assert again is not None
     assert again == job, "the verdict is final"
     assert not (bench.jobs / "job-1/ml/code").exists()
+
+
+def test_what_a_dying_job_still_writes_is_removed_too(bench: Bench) -> None:
+    bench.executor.submit(bench.spec(cmd=CHILDREN))
+    bench.started()
+    code = bench.jobs / "job-1/ml/code"
+    last_words = threading.Thread(target=write_for_a_while, args=(code,))
+    last_words.start()
+    os.kill(bench.supervisor(), signal.SIGKILL)
+    assert bench.executor.wait("job-1", lambda _line: None).status is JobStatus.FAILED
+    last_words.join()
+    assert not code.exists()
+
+
+def write_for_a_while(folder: Path) -> None:
+    over = time.monotonic() + 0.5
+    with contextlib.suppress(FileNotFoundError):
+        while time.monotonic() < over:
+            (folder / f"{time.monotonic_ns()}.txt").touch()
 
 
 def test_a_job_whose_entry_is_killed_fails_and_leaves_nothing(bench: Bench) -> None:

@@ -95,6 +95,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name() -> None:
         (b"", "no column 'record_id'"),
         (b"record_id,split\nr,train\n", "no column 'subject_id'"),
         (b"subject_id,record_id,split\nsecret,r\n", "line 2 has 2 fields"),
+        (b"subject_id,record_id,split,split\nsecret,r,a,b\n", "'split' more than once"),
         (b"subject_id,record_id,split\nsecret,r,a,b\n", "line 2 has 4 fields"),
         (b'subject_id,record_id,split\nsecret,"r,a\n', "line 2"),
         (b"subject_id,record_id,split\nsecret,\xff,a\n", "line"),

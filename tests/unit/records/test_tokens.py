@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,19 @@ def test_rotation_keeps_salts_and_forgets_whom_nothing_names(vault: SqliteVault)
     assert now.find("ada") is not None
     with pytest.raises(Unverifiable):
         VaultTokens(KEY, vault)
+
+
+def test_who_is_forgotten_while_the_key_rotates_stays_forgotten(vault: SqliteVault) -> None:
+    tokens = VaultTokens(KEY, vault)
+    tokens.of(["ada", "bob"])
+
+    def named() -> Iterator[str]:
+        yield "ada"
+        VaultTokens(KEY, SqliteVault(vault.path)).forget("ada")
+        yield "bob"
+
+    assert tokens.carried(["ada", "cyd"]) == 1
+    assert tokens.rotated(OTHER, named()).of(["ada"]) == {"ada": FORGOTTEN}
 
 
 def test_an_old_handle_writes_nothing_under_another_key(vault: SqliteVault) -> None:

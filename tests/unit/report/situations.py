@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from clew.consent.opt_out import Affected, OptOut
+from clew.consent.standing import Standing
 from clew.evaluate import Evaluation, GateResult
 from clew.identity import (
     CommitSha,
@@ -190,6 +192,7 @@ def hostile(name: str) -> Report:
         attribution=Attribution("in order", {name: {"data": 0.2, "parameters": -0.1}}, 1, 2),
         history=tuple(PastVersion(number, {name: number / 10}) for number in (1, 2)),
         problems=(name,),
+        consent=OptOut(1, 0, (Affected(name, (name,), 1, 2),), 3, Standing("clean"), name),
     )
 
 
@@ -208,6 +211,18 @@ def huge() -> Report:
     )
 
 
+WITHDRAWN = Standing("withdrawn", revoked=1, records=12)
+OPTED_OUT = OptOut(
+    withdrawn=2,
+    granted=1,
+    affected=(
+        Affected("models:/shoe-classifier/6", ("alias production", "endpoint shoes-live"), 2, 31),
+        Affected("models:/shoe-classifier/5", (), 1, 12),
+        Affected("models:/shoe-classifier/4", (), problem="its manifest is gone"),
+    ),
+    unread=41,
+    standing=Standing("clean"),
+)
 DATA_CHANGED = trained(AFTER, params=(), data=data_diff(), parts=("data",))
 SITUATIONS: dict[str, Report] = {
     "better": trained(
@@ -268,6 +283,8 @@ SITUATIONS: dict[str, Report] = {
         data_only=True,
         problems=("the stage 'train' reads src/missing.py, which is not in the commit",),
     ),
+    "opt-out": replace(DATA_CHANGED, consent=OPTED_OUT),
+    "withdrawn": trained(BELOW, consent=replace(OPTED_OUT, standing=WITHDRAWN, unread=0)),
     "not-told-apart": trained(
         AFTER,
         data=data_diff(),
