@@ -57,11 +57,12 @@ lint: setup
 wheel: setup
 	$(BIN)/python tests/wheel.py
 
-bench: setup
+bench: .venv/stand-ready
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/resolve.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python -m benchmarks.trigger
 	$(BIN)/python -m benchmarks.records
 
 # A rehearsal of AWS on this machine: prints the environment to export, Ctrl-C stops it.
