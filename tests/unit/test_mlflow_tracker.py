@@ -34,6 +34,17 @@ VERSION = BOTH + (
     'print(tracker.create_version(sys.argv[5], {"run_fingerprint": sys.argv[5]}).version)\n'
 )
 
+SAME = (
+    BOTH
+    + """\
+version = tracker.versions({"run_fingerprint": sys.argv[5]})[0]
+for number in range(40):
+    tracker.set_alias(f"alias-{number}", version)
+    tracker.tag_version(version, {f"tag-{number}": "same"})
+print("done")
+"""
+)
+
 
 class Store:
     def __init__(self, folder: Path) -> None:
@@ -286,6 +297,18 @@ def test_two_versions_created_at_once_leave_one(
     assert first == second
     left = store.tracker.versions({"run_fingerprint": run_id})
     assert [str(version.version) for version in left] == [first]
+
+
+def test_two_that_say_the_same_at_once_agree(
+    store: Store, run_id: RunId, key: str, tmp_path: Path
+) -> None:
+    run_id = with_model(store.tracker, run_id, tmp_path / "m")
+    version = store.tracker.create_version(run_id, {"run_fingerprint": key})
+    assert store.both(tmp_path, SAME, key) == ["done", "done"]
+    (now,) = store.tracker.versions({"run_fingerprint": key})
+    assert {f"alias-{number}" for number in range(40)} <= set(now.aliases)
+    assert now.version == version.version
+    assert {now.tags[f"tag-{number}"] for number in range(40)} == {"same"}
 
 
 def test_versions_are_found_beyond_one_page(

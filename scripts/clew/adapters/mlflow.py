@@ -11,13 +11,12 @@ import logging
 import math
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clew.adapters.mlflow_connection import Connection, literal, tag_filter, translated
+from clew.adapters.mlflow_connection import Connection, literal, repeated, tag_filter, translated
 from clew.errors import OutsideError
 from clew.identity import RunFingerprint, RunId
 from clew.ports import ModelVersion, TrackedDataset, TrackedRun, Tracker
@@ -26,7 +25,6 @@ from clew.redaction import without_secrets
 PAGE = 1_000  # MLflow's largest page
 BATCH = 100  # params or tags per request
 TAG_CHARACTERS = 8_000
-CONFLICT_ATTEMPTS = 5
 MODEL = "model"  # artifact name of the model in its run
 
 
@@ -115,6 +113,7 @@ class MlflowTracker(Tracker):
         return _run(found) if found.info.lifecycle_stage == "active" else None
 
     @translated
+    @repeated
     def record(
         self,
         run_id: RunId,
@@ -123,44 +122,22 @@ class MlflowTracker(Tracker):
         metrics: Mapping[str, float] | None = None,
         dataset: TrackedDataset | None = None,
     ) -> None:
-        from mlflow.exceptions import MlflowException
-
-        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
-            try:
-                self._add(run_id, params or {}, tags or {}, metrics or {}, dataset)
-            except MlflowException:
-                # MLflow breaks when another process writes the same at the same moment; the
-                # next attempt finds it written.
-                if attempt == CONFLICT_ATTEMPTS:
-                    raise
-                time.sleep(0.1 * attempt)
-            else:
-                return
-
-    def _add(
-        self,
-        run_id: RunId,
-        params: Mapping[str, str],
-        tags: Mapping[str, str],
-        metrics: Mapping[str, float],
-        dataset: TrackedDataset | None,
-    ) -> None:
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.utils.time import get_current_time_millis
 
         run = self._client.get_run(run_id)
         new_params = [
-            Param(key, value) for key, value in params.items() if key not in run.data.params
+            Param(key, value) for key, value in (params or {}).items() if key not in run.data.params
         ]
         new_tags = [
             RunTag(key, value[:TAG_CHARACTERS])
-            for key, value in tags.items()
+            for key, value in (tags or {}).items()
             if run.data.tags.get(key) != value[:TAG_CHARACTERS]
         ]
         now = get_current_time_millis()
         new_metrics = [
             Metric(key, value, now, self._last_step(run_id, key) if key in run.data.metrics else 0)
-            for key, value in metrics.items()
+            for key, value in (metrics or {}).items()
             if not _same(run.data.metrics.get(key), value)
         ]
         for start in range(0, max(len(new_params), len(new_tags), len(new_metrics)), BATCH):
@@ -180,6 +157,7 @@ class MlflowTracker(Tracker):
         return max(int(one.step) for one in self._client.get_metric_history(run_id, key))
 
     @translated
+    @repeated
     def finish(self, run_id: RunId, status: str, reason: str = "") -> None:
         run = self._client.get_run(run_id)
         if reason:
@@ -296,6 +274,7 @@ class MlflowTracker(Tracker):
         return [_version(version) for version in found]
 
     @translated
+    @repeated
     def tag_version(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
             if version.tags.get(key) != value:
@@ -330,6 +309,7 @@ class MlflowTracker(Tracker):
         return {alias: int(version) for alias, version in found.items()}
 
     @translated
+    @repeated
     def set_alias(self, alias: str, version: ModelVersion) -> None:
         self._client.set_registered_model_alias(version.name, alias, str(version.version))
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import http.client
 import logging
 import os
 import sqlite3
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from clew.adapters.translation import translating
 from clew.errors import ClewError, OutsideError
 from clew.redaction import without_credentials
 
+P = ParamSpec("P")
 REACH_SECONDS = 10.0
+CONFLICT_ATTEMPTS = 5
 SQLITE = "sqlite:///"
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -45,6 +49,27 @@ def _explained(error: Exception, owner: Any) -> ClewError:
 
 
 translated = translating(_explained)
+
+
+def repeated(write: Callable[P, None]) -> Callable[P, None]:
+    """Decorate what may be written twice: it is tried again where MLflow breaks.
+
+    It does when another process writes the same at the same moment; the next attempt finds it
+    written.
+    """
+
+    @functools.wraps(write)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        from mlflow.exceptions import MlflowException
+
+        for attempt in range(1, CONFLICT_ATTEMPTS):
+            try:
+                return write(*args, **kwargs)
+            except MlflowException:
+                time.sleep(0.1 * attempt)
+        return write(*args, **kwargs)
+
+    return wrapper
 
 
 class Connection:
