@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from clew import lineage
 from clew.consent.current import hold_to_consent
 from clew.context import Context
-from clew.errors import ConfigError, NotLive, OutsideError, Unverifiable
+from clew.deployable import deployable, refuse_name
+from clew.errors import ConfigError, NotLive, OutsideError
 from clew.identity import digest
-from clew.packages import APPROVED, ARN, ModelPackage
+from clew.packages import ARN, ModelPackage
 from clew.ports import ModelVersion
 from clew.scoring import predictions, rows
 from clew.serving import BUSY, FAILED, IN_SERVICE, Endpoint, Endpoints, ModelRefused, Served
@@ -20,9 +20,8 @@ from clew.serving import BUSY, FAILED, IN_SERVICE, Endpoint, Endpoints, ModelRef
 ENDPOINT_TAG = "clew.endpoint."  # of a model version, with the name of an endpoint it was put on
 PREVIOUS = "clew:previous"  # the configuration that a rollback goes back to
 TESTED = "clew:tested"  # the one that passed its test
+LEFT = "clew:left"  # the one that a rollback came from; until it has ended, also the one tested
 PIPELINE = "clew:pipeline"
-NAME = re.compile("[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")  # CreateEndpoint's pattern
-MODEL = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[\w.-]+))")
 EXAMPLE = "serving_input_example.json"
 PREFIX_CHARACTERS = 36  # of the endpoint's name, so that 63 hold all
 
@@ -81,14 +80,24 @@ def deploy(
 
 
 def rollback(context: Context, endpoints: Endpoints, name: str, override: str = "") -> Deployed:
-    """Bring back what was live before; the same again goes forward."""
+    """Bring back what was live before; what is back already stays.
+
+    Forward again goes `deploy`.
+    """
     now = _ours(context, endpoints, name)
+    if _is_back(now):
+        version = _version_at(context, endpoints, now.config)
+        uri = version.uri if version else None
+        return Deployed(name, now.config, uri, changed=False, tested="when it was brought back")
     target = _way_back(endpoints, now)
     hold_to_consent(context, _version_at(context, endpoints, target), override)
+    left = now.tags.get(TESTED, now.config) if target == now.config else now.config
     if target != now.config:
         context.reporter.step("rollback", f"{now.config} → {target}")
+        endpoints.tag(now, {LEFT: left})
         _update(context, endpoints, now, target)
-    return _finish_rollback(context, endpoints, replace(now, config=target), _proven(now) or now)
+    back = replace(now, config=target)
+    return _finish_rollback(context, endpoints, back, _proven(now) or now, left)
 
 
 def undeploy(context: Context, endpoints: Endpoints, name: str) -> Deployed:
@@ -122,6 +131,8 @@ def plan_rollback(
     context: Context, endpoints: Endpoints, name: str, override: str = ""
 ) -> DeployPlan:
     now = _ours(context, endpoints, name, settled=False)
+    if _is_back(now):
+        return DeployPlan(name, "exists", now.config, now.config)
     target = _way_back(endpoints, now)
     hold_to_consent(context, _version_at(context, endpoints, target), override, dry_run=True)
     return DeployPlan(name, "update", target, now.config)
@@ -135,50 +146,8 @@ def plan_undeploy(context: Context, endpoints: Endpoints, name: str) -> DeployPl
     return DeployPlan(name, "delete", None, now.config)
 
 
-def deployable(
-    context: Context, endpoints: Endpoints, model: str, name: str
-) -> tuple[ModelVersion, ModelPackage]:
-    """Return a model version and its package; ConfigError for what must not go live."""
-    refuse_name(name)
-    version = _version(context, model)
-    arn = version.tags.get(ARN)
-    package = context.packages.describe(arn) if context.packages and arn else None
-    if package is None:
-        raise ConfigError(
-            f"{version.uri} has no model package in SageMaker",
-            fix="Run its commit with `--executor sagemaker`; nothing is trained again if it was.",
-        )
-    why = version.tags.get("clew.unfit", "")
-    if version.tags.get("clew.gate") != "passed":
-        why = "its gates did not pass"
-    elif not why and package.approval != APPROVED:
-        why = f"its model package is {package.approval}"
-    if why:
-        raise NotLive(f"{version.uri} must not be deployed: {why}", fix="Deploy another version.")
-    disagreeing = [n for n in lineage.NAMES if version.tags.get(n) != package.properties.get(n)]
-    if disagreeing:
-        raise Unverifiable(
-            f"{version.uri} and its model package disagree on {', '.join(disagreeing)}",
-            fix=f"See `clew trace {version.uri}`; running its commit again writes both anew.",
-        )
-    if not endpoints.has_model_data(package.arn):
-        raise Unverifiable(
-            f"the archive of {package.arn} is not in S3 with the bytes it was registered with",
-            fix="Restore it from the bucket's versions, or deploy another version.",
-        )
-    return version, package
-
-
-def refuse_name(name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise ConfigError(
-            f"SageMaker takes no endpoint named {name!r}",
-            fix="Use up to 63 letters, digits and single hyphens between them.",
-        )
-
-
 def _finish_rollback(
-    context: Context, endpoints: Endpoints, now: Endpoint, proven: Endpoint | None
+    context: Context, endpoints: Endpoints, now: Endpoint, proven: Endpoint, left: str
 ) -> Deployed:
     """Test what was brought back, and keep it when it passes."""
     served = endpoints.served(now.config)
@@ -186,25 +155,12 @@ def _finish_rollback(
         raise OutsideError(f"the configuration {now.config} of {now.name} can't be read")
     version = _version_of(context, served.package)
     tested = _tested_or_back(context, endpoints, version, now.name, proven)
-    _settle(endpoints, now.name, now.config, served.tags)
+    _settle(endpoints, now.name, now.config, served.tags, left)
     uri = version.uri if version else None
     return Deployed(now.name, now.config, uri, changed=True, tested=tested)
 
 
 # --- parts -------------------------------------------------------------------------------------
-
-
-def _version(context: Context, model: str) -> ModelVersion:
-    named = MODEL.fullmatch(model)
-    version = None
-    if named:
-        version = context.tracker.version(named["name"], named["version"] or named["alias"])
-    if version is None:
-        raise ConfigError(
-            f"there is no model version {model}",
-            fix="Name it as models:/NAME/3 or models:/NAME@ALIAS.",
-        )
-    return version
 
 
 def _version_at(context: Context, endpoints: Endpoints, config: str) -> ModelVersion | None:
@@ -231,6 +187,12 @@ def _tags(context: Context, version: ModelVersion) -> dict[str, str]:
     return lineage.job_tags(context, facts)
 
 
+def _is_back(now: Endpoint) -> bool:
+    """Tell whether a rollback has ended, and nothing was deployed since."""
+    left, tested = now.tags.get(LEFT), now.tags.get(TESTED)
+    return bool(left) and tested == now.config and left != tested
+
+
 def _way_back(endpoints: Endpoints, now: Endpoint) -> str:
     """Return the configuration that a rollback leads to.
 
@@ -240,7 +202,8 @@ def _way_back(endpoints: Endpoints, now: Endpoint) -> str:
     proven = _proven(now)
     if proven is None or proven == now:
         return _previous(endpoints, now).config
-    return now.config if now.config == now.tags.get(PREVIOUS) else proven.config
+    under_way = now.tags.get(LEFT) == proven.config and now.config == now.tags.get(PREVIOUS)
+    return now.config if under_way else proven.config
 
 
 def _previous(endpoints: Endpoints, now: Endpoint) -> Served:
@@ -363,7 +326,9 @@ def _smoke_test(
     return said
 
 
-def _settle(endpoints: Endpoints, name: str, config: str, tags: Mapping[str, str]) -> None:
+def _settle(
+    endpoints: Endpoints, name: str, config: str, tags: Mapping[str, str], left: str = ""
+) -> None:
     """Tag what is live now, and delete what neither is live nor can be rolled back to."""
     now = endpoints.find(name)
     if now is None or now.config != config:
@@ -371,7 +336,8 @@ def _settle(endpoints: Endpoints, name: str, config: str, tags: Mapping[str, str
     tested = now.tags.get(TESTED)
     previous = now.tags.get(PREVIOUS) if tested in (None, config) else tested
     # In one call: killed before it, all is still said of what passed its test last.
-    endpoints.tag(now, {**tags, TESTED: config, **({PREVIOUS: previous} if previous else {})})
+    own = {TESTED: config, LEFT: left, **({PREVIOUS: previous} if previous else {})}
+    endpoints.tag(now, {**tags, **own})
     for old in endpoints.configs(name):
         if old not in (config, previous):
             endpoints.delete_config(old)

@@ -55,7 +55,7 @@ def deploy(options: Options, model: str, endpoint: str, override: str, *, dry_ru
 @DRY_RUN
 @shared
 def rollback(options: Options, endpoint: str, override: str, *, dry_run: bool) -> None:
-    """Bring back what was live on an endpoint before."""
+    """Bring back what was live on an endpoint before; what is back stays."""
 
     def run(context: Context, endpoints: Endpoints) -> Any:
         from clew import deploy as steps

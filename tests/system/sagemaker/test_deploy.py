@@ -116,8 +116,14 @@ def test_live_replaced_back_and_gone(shop: Cloud, endpoint: str) -> None:
     assert prediction(shop, endpoint) == 0.5
     assert shop.answer("rollback", "--endpoint", endpoint)["model"] == "models:/shop-model/1"
     assert prediction(shop, endpoint) == 0.4
-    assert shop.answer("rollback", "--endpoint", endpoint)["model"] == "models:/shop-model/2"
+    again = shop.answer("rollback", "--endpoint", endpoint)  # as after a kill at its very end
+    assert (again["model"], again["changed"]) == ("models:/shop-model/1", False)
+    assert shop.answer("rollback", "--endpoint", endpoint, "--dry-run")["action"] == "exists"
+    assert prediction(shop, endpoint) == 0.4
+    assert deployed(shop, 2, endpoint)["config"] == second["config"]
     assert prediction(shop, endpoint) == 0.5
+    assert shop.answer("rollback", "--endpoint", endpoint)["changed"]
+    assert deployed(shop, 2, endpoint)["changed"]
     assert configs(shop, endpoint) == sorted([first["config"], second["config"]])
 
     assert shop.answer("undeploy", "--endpoint", endpoint)["changed"]
@@ -175,6 +181,20 @@ def test_the_way_back_leads_to_what_passed_its_test(shop: Cloud, endpoint: str) 
     process.communicate()
     told = shop.clew("deploy", "models:/shop-model/3", "--endpoint", endpoint)
     assert told.returncode == 1
+    assert prediction(shop, endpoint) == 0.4
+
+
+def test_a_deployment_forward_again_that_was_cut_off_is_undone(shop: Cloud, endpoint: str) -> None:
+    deployed(shop, 1, endpoint)
+    deployed(shop, 2, endpoint)
+    shop.answer("rollback", "--endpoint", endpoint)
+    process = shop.start("deploy", "models:/shop-model/2", "--endpoint", endpoint)
+    client = shop.stand.boto3("sagemaker")
+    name = {"EndpointName": endpoint}
+    until(lambda: client.describe_endpoint(**name)["EndpointStatus"] == "Updating")
+    process.send_signal(signal.SIGKILL)  # version 2 comes to be live untested
+    process.communicate()
+    assert shop.answer("rollback", "--endpoint", endpoint)["model"] == "models:/shop-model/1"
     assert prediction(shop, endpoint) == 0.4
 
 
