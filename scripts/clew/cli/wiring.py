@@ -145,12 +145,13 @@ def _registry(pipeline: Pipeline) -> tuple[ModelPackages | None, LineageGraph | 
     settings = pipeline.executor.sagemaker
     if settings is None:
         return None, None
+    from clew.adapters.pace import Pace
     from clew.adapters.sagemaker_lineage import SageMakerLineage
     from clew.adapters.sagemaker_packages import SageMakerPackages
 
-    mlflow = pipeline.mlflow
-    packages = SageMakerPackages(settings, pipeline.name, mlflow.model, mlflow.tracking_uri)
-    return packages, SageMakerLineage(settings.region)
+    mlflow, pace = pipeline.mlflow, Pace(_calls())
+    packages = SageMakerPackages(settings, pipeline.name, mlflow.model, mlflow.tracking_uri, pace)
+    return packages, SageMakerLineage(settings.region, pace)
 
 
 def open_sources(context: Context) -> Sources:
