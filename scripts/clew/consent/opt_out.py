@@ -8,7 +8,8 @@ from typing import Any
 from clew.audit.live import live_models
 from clew.audit.manifests import presences
 from clew.audit.models import known_models
-from clew.consent.current import registry_path, standing_at, statements_at
+from clew.consent.authority import statements_at
+from clew.consent.current import registry_path, standing_at
 from clew.consent.registry import Statements
 from clew.consent.standing import Standing
 from clew.context import Context
@@ -63,7 +64,8 @@ def opt_out(
         return None
     standing = standing_at(context, resolution) if resolution else None
     try:
-        before, after = _registry(context, base), statements_at(context, head)
+        before = _registry(context, base)
+        after = statements_at(context, head, registry_path(context))
         gone, granted = _changed(before, after)
         affected, unread, problem = _affected(context, gone) if gone else ((), 0, "")
     except ClewError as error:
@@ -73,8 +75,8 @@ def opt_out(
 
 def _registry(context: Context, commit: CommitSha) -> Statements:
     """Return what subjects said at the base, nothing where there was no registry yet."""
-    (content,) = context.read(commit, registry_path(context))
-    return statements_at(context, commit) if content is not None else {}
+    path = registry_path(context)
+    return {} if context.read(commit, path) == [None] else statements_at(context, commit, path)
 
 
 def _changed(before: Statements, after: Statements) -> tuple[frozenset[str], frozenset[str]]:
