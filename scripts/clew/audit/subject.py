@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,13 +69,12 @@ def subject_by_index(context: Context, tokens: Tokens, index: RecordIndex, subje
     """
     refuse_unfit(context, tokens, index)
     token = tokens.find(subject)
-    versions = index.versions()
     intervals = index.find(token) if token else []
     spans = ranges(intervals)
+    versions = index.versions_in(spans)
     unknown = [
         Evidence(one.data_version, UNVERIFIABLE, one.problem, f"log entry {one.entry[:12]}")
-        for one in versions
-        if one.problem
+        for one in index.unknown()
     ]
     lost = [
         Evidence(one.uri, UNVERIFIABLE, "the log does not have its data version")
@@ -85,8 +85,8 @@ def subject_by_index(context: Context, tokens: Tokens, index: RecordIndex, subje
         verdict=worst(one.verdict for one in (*unknown, *lost)),
         offline=True,
         log=index.head() or "",
-        versions=tuple(_appearances(versions, intervals, spans)),
-        models=tuple(_holder(one, versions) for one in index.models(spans)),
+        versions=tuple(_appearances(versions, intervals)),
+        models=tuple(_holders(index.models(spans), versions)),
         evidence=(*unknown, *lost),
     )
 
@@ -165,29 +165,32 @@ def _cross_check(model: Known, there: Mapping[str, Any], held: set[str]) -> Evid
 
 
 def _appearances(
-    versions: Sequence[IndexedVersion],
-    intervals: Sequence[Interval],
-    spans: Sequence[tuple[int, int]],
-) -> list[Appearance]:
-    found = []
+    versions: Iterable[IndexedVersion], intervals: Sequence[Interval]
+) -> Iterator[Appearance]:
+    """Yield the data versions that hold intervals, both in the order of their numbers."""
+    coming, there = deque(intervals), list[Interval]()
     for one in versions:
-        if one.problem or not any(first <= one.number <= last for first, last in spans):
-            continue
-        inside = [i for i in intervals if i.first <= one.number <= i.last]
-        facts = one.facts
-        found.append(
-            Appearance(
+        gone = [i for i in there if i.last < one.number]
+        if gone or (coming and coming[0].first <= one.number):
+            there = [i for i in there if i.last >= one.number]
+            while coming and coming[0].first <= one.number:
+                there.append(coming.popleft())
+            splits = tuple(sorted({i.split for i in there}))
+        if not one.problem:
+            facts = one.facts
+            yield Appearance(
                 one.data_version,
                 facts["data_git_commit_id"],
                 facts.get("manifest_sha256", ""),
                 one.at.isoformat(),
-                len(inside),
-                tuple(sorted({i.split for i in inside})),
+                len(there),
+                splits,
             )
-        )
-    return found
 
 
-def _holder(model: IndexedModel, versions: Sequence[IndexedVersion]) -> Holder:
-    tag = versions[model.number - 1].data_version if model.number else ""
-    return Holder(model.uri, tag, model.at)
+def _holders(
+    models: Iterable[IndexedModel], versions: Iterable[IndexedVersion]
+) -> Iterator[Holder]:
+    tags = {one.number: one.data_version for one in versions}
+    for one in models:
+        yield Holder(one.uri, tags[one.number], one.at)

@@ -43,7 +43,7 @@ def update(context: Context, tokens: Tokens, index: RecordIndex) -> Ingested:
     for done, entry in enumerate(new, start=1):
         taker.take_in(entry)
         context.reporter.progress("took in", done, len(new), "log entries")
-    problems = tuple(f"{v.data_version}: {v.problem}" for v in index.versions() if v.problem)
+    problems = tuple(f"{v.data_version}: {v.problem}" for v in index.unknown())
     data = sum(entry.kind == DATA for entry in new)
     return Ingested(data, len(new) - data, problems)
 
