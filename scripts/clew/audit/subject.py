@@ -14,6 +14,7 @@ from clew.audit.models import Known, known_models
 from clew.context import Context
 from clew.errors import Unverifiable
 from clew.records.index import IndexedModel, IndexedVersion, Interval, RecordIndex, ranges
+from clew.records.ingest import hold_to_vault
 from clew.records.tokens import Token, Tokens
 
 
@@ -95,16 +96,7 @@ def refuse_unfit(context: Context, tokens: Tokens, index: RecordIndex) -> None:
     """Refuse an index whose answers are not those of the log and the vault."""
     if index.head() != context.log.head():
         raise Unverifiable("the index is not that of the log", fix="Run `clew index update`.")
-    if index.tokens_id() not in (tokens.id, ""):
-        raise Unverifiable(
-            f"the index was built with the key and vault {index.tokens_id()}, not {tokens.id}",
-            fix="Use those, or make it anew: clew index build",
-        )
-    if index.subjects() > tokens.count():
-        raise Unverifiable(
-            "the vault knows fewer subjects than the index: it is not the one it was built with",
-            fix="Restore the vault, or make the index anew: clew index build",
-        )
+    hold_to_vault(tokens, index)
 
 
 def subject_everywhere(

@@ -259,13 +259,28 @@ def _checked(context: Context) -> None:
 def _named(
     context: Context, manifests: Iterable[Manifest], *, reveal: bool
 ) -> Callable[[str], str]:
-    """Return how subjects are shown; either way takes the subject key."""
+    """Return how subjects are shown; either way takes the subject key.
+
+    Salts are given out by the index alone, which notices when they were lost: it is brought up to
+    the log where somebody has none yet.
+    """
+    from clew.cli.index import index_files, updated
     from clew.cli.subject_key import open_tokens
 
     tokens = open_tokens(context.pipeline, context.workdir)
     if reveal:
         return lambda name: name
-    known = tokens.of(row.subject for manifest in manifests for row in manifest.rows())
+    subjects = {row.subject for manifest in manifests for row in manifest.rows()}
+    known = tokens.known(subjects)
+    if len(known) < len(subjects):
+        updated(context, index_files(context))
+        known = tokens.known(subjects)
+    if unseen := len(subjects) - len(known):
+        raise Unverifiable(
+            f"{counted(unseen, 'subject')} of this manifest are in none that the log knows, so "
+            "they have no token",
+            fix="--reveal shows their own ids.",
+        )
     return lambda name: known[name]
 
 
@@ -279,7 +294,9 @@ def _named_one(context: Context, *, reveal: bool) -> Callable[[str], str]:
         if reveal:
             raise
         return lambda _: "(no subject key)"
-    return (lambda name: name) if reveal else (lambda name: tokens.of([name])[name])
+    if reveal:
+        return lambda name: name
+    return lambda name: tokens.known([name]).get(name) or "(no token yet: clew index update)"
 
 
 def _excluded(found: Excluded) -> Iterator[str]:

@@ -282,8 +282,8 @@ def test_there_is_no_index_until_it_is_built(files: IndexFiles) -> None:
         "DELETE FROM splits",
         "UPDATE splits SET name = 'other' WHERE id = 1",
         "DELETE FROM subjects",
-        "DELETE FROM subjects WHERE id = 1",
-        "UPDATE subjects SET token = zeroblob(31) || x'01' WHERE id = 1",
+        "DELETE FROM subjects WHERE token = x'{ada}'",
+        "UPDATE subjects SET token = zeroblob(32) WHERE token = x'{ada}'",
         "DELETE FROM subject_blocks",
         "DELETE FROM models",
         "DELETE FROM models WHERE number = 2",
@@ -302,6 +302,14 @@ def test_a_changed_index_is_found_out(files: IndexFiles, tokens: VaultTokens, da
     assert token is not None
     with pytest.raises(Unverifiable, match="damaged"):
         answer(damaged, token)
+
+
+def test_what_the_vault_gave_out_since_is_what_an_index_needs(
+    files: IndexFiles, tokens: VaultTokens
+) -> None:
+    filled(files, tokens, ADA)
+    assert tokens.had(files.current().generation())
+    assert files.current().generation() == tokens.generation()
 
 
 def answer(index: RecordIndex, token: Token) -> None:
@@ -325,7 +333,7 @@ def damaged_index(files: IndexFiles, tokens: VaultTokens, damage: str) -> Sqlite
     answer(index, token)
     index.close()
     with sqlite3.connect(index.path) as database:
-        assert database.execute(damage).rowcount != 0
+        assert database.execute(damage.format(ada=token)).rowcount != 0
     database.close()
     return index
 
