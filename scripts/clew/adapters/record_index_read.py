@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 from clew.adapters import sums
@@ -139,7 +140,7 @@ class IndexReader:
         numbers = [row[0] for row in rows]
         if numbers != list(range(first, last + 1)) or not is_end or not _follow(before[0], rows):
             raise self._damaged("its list of data versions was changed")
-        return list(map(_version, rows))
+        return list(_versions(rows))
 
     def _subject(self, database: sqlite3.Connection, token: bytes) -> tuple[int, int, int] | None:
         """Return a subject's id and the number and sum of its intervals, None without one."""
@@ -281,7 +282,9 @@ def _blocks(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-def _version(row: Sequence[object]) -> IndexedVersion:
-    number, entry, at, facts, problem, _ = map(str, row)
-    moment = datetime.fromisoformat(at)
-    return IndexedVersion(int(number), CommitSha(entry), moment, json.loads(facts), problem)
+def _versions(rows: Sequence[Sequence[Any]]) -> Iterator[IndexedVersion]:
+    documents = json.loads(
+        f"[{','.join(row[3] for row in rows)}]"
+    )  # one by one takes twice as long
+    for (number, entry, at, _, problem, _), facts in zip(rows, documents, strict=True):
+        yield IndexedVersion(number, CommitSha(entry), datetime.fromisoformat(at), facts, problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from clew.audit.answer import FAIL, PASS, UNVERIFIABLE, Evidence, Verdict, worst
@@ -57,8 +57,8 @@ class Subject:
         own = {name: value for name, value in vars(self).items() if name != "evidence"}
         return {
             **own,
-            "versions": [asdict(one) for one in self.versions],
-            "models": [asdict(one) for one in self.models],
+            "versions": [vars(one) for one in self.versions],
+            "models": [vars(one) for one in self.models],
             "evidence": [one.as_json() for one in self.evidence],
         }
 
