@@ -157,7 +157,7 @@ class Bench:
     def lookups(self) -> list[float]:
         """Return the seconds of each question for the models of one subject."""
         index = SqliteIndex(self.index.path)
-        tokens = self.history.random.sample(sorted(self.cache.values()), LOOKUPS)
+        tokens = self.history.random.choices(sorted(self.cache.values()), k=LOOKUPS)
         seconds = []
         for token in tokens:
             started = time.perf_counter()
@@ -225,8 +225,8 @@ def report(bench: Bench, seconds: float) -> None:
             "telling what differs between two manifests, median",
             f"{statistics.median(bench.read):.3f} s",
         )
-        whole = map(sum, zip(bench.read[-UPDATED:], bench.took, strict=True))
-        show("both, as `clew index update` does, median", f"{statistics.median(whole):.3f} s")
+        both = map(sum, zip(bench.read[-UPDATED:], bench.took, strict=True))
+        show("both, as `clew index update` does, median", f"{statistics.median(both):.3f} s")
     found = sorted(bench.lookups())
     median = statistics.median(found)
     show(

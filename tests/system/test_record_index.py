@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.people import SUBJECTS, People
-from tests.system.test_opt_out import MODEL, asked, known
+from tests.system.test_opt_out import LONG_AGO, MODEL, asked, known
 
 __all__ = ["known"]
 BOB, CYD, NEW = SUBJECTS[1], SUBJECTS[2], "person-new"
@@ -75,3 +76,16 @@ def test_no_salt_is_given_out_after_a_vault_was_restored(known: People, tmp_path
     assert known.clew("subject", "token", NEW).returncode == 1
     assert known.clew("index", "build").returncode == 0
     assert len(asked(known, "subject", NEW)["models"]) == 1
+
+
+def test_the_report_has_the_proof_and_what_the_subject_says(known: People) -> None:
+    found = known.clew("audit", "report", BOB, "--since", LONG_AGO, "-o", "../page")
+    assert found.returncode == 1, found.stderr
+    report = json.loads((known.folder / "page/report.json").read_text())
+    assert (report["verdict"], report["excluded"]["verdict"]) == ("FAIL", "FAIL")
+    assert report["consent"] == "active since 2026-01-15 00:00 UTC"
+    page = (known.folder / "page/index.html").read_text()
+    assert "<h1>📄 Audit of one subject</h1>" in page
+    assert "❌ FAIL" in page
+    refused = known.clew("audit", "report", f"{MODEL}/1", "--since", LONG_AGO, "-o", "../page")
+    assert refused.returncode == 2

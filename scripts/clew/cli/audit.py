@@ -190,31 +190,27 @@ def pending(options: Options, *, reveal: bool) -> int:
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder for index.html and report.json.",
 )
+@click.option("--since", "when", help="Prove too that a subject is in no model since then.")
 @REVEAL
 @shared
-def report(options: Options, about: str, output: Path, *, reveal: bool) -> int:
+def report(options: Options, about: str, output: Path, *, when: str | None, reveal: bool) -> int:
     """Write an answer as a page for people who use no terminal.
 
     It needs no network and no script, and prints well.
     """
-    from clew.audit.model import audit_model
-    from clew.audit.page import model_page, subject_page
-    from clew.audit.records import model_version
+    from clew.cli.audit_report import model_report, subject_report
     from clew.report.html import page
 
     with _opened(options) as context:
         _checked(context)
         made = f"{__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         made += f", from the log up to {context.log.head() or 'nothing'}"
-        if about.startswith("models:"):
-            trace = audit_model(context, model_version(context, about))
-            verdict, document, whole = trace.verdict, trace.as_json(), model_page(trace, made)
+        if not about.startswith("models:"):
+            verdict, document, whole = subject_report(context, about, when, made, reveal=reveal)
+        elif when:
+            raise ConfigError("--since asks about a subject", fix="Leave it out for a model.")
         else:
-            name = given(about)
-            found = asked(context, name, offline=False)
-            shown = name if reveal else found.token or "an unknown subject"
-            verdict, document = found.verdict, found.as_json()
-            whole = subject_page(found, shown, made)
+            verdict, document, whole = model_report(context, about, made)
     _write(output / "index.html", page(whole))
     _write(output / "report.json", json.dumps(document, indent=2))
     _say(
