@@ -10,7 +10,10 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from clew.adapters.record_index import SUM, SqliteIndex, closing, opening
+from clew.adapters import sums
+from clew.adapters.record_index import SqliteIndex, set_meta
+from clew.adapters.record_index_read import closing, opening, splits_mark
+from clew.adapters.sums import SUM
 from clew.records.index import Joining
 
 TOP_LEVEL = 9  # of a segment that is never merged again by itself
@@ -43,14 +46,19 @@ class IndexBuilder(SqliteIndex):
             database.execute(query)
             rows = ((record, *facts) for record, facts in sorted(self._open.items()))
             database.executemany("INSERT INTO open VALUES (?, ?, ?, ?)", rows)
-            tokens = (
-                (n, bytes.fromhex(t), self._counts[n], self._sums[n]) for t, n in self._ids.items()
-            )
-            database.executemany("INSERT INTO subjects VALUES (?, ?, ?, ?)", tokens)
-            names = ((number, name) for name, number in self._splits.items())
-            database.executemany("INSERT INTO splits VALUES (?, ?)", names)
+            self._write_subjects(database)
+            names = {number: name for name, number in self._splits.items()}
+            database.executemany("INSERT INTO splits VALUES (?, ?)", names.items())
+            set_meta(database, "splits", splits_mark(names))
         self._database.execute("DETACH DATABASE aside")
         self.close()
+
+    def _write_subjects(self, database: sqlite3.Connection) -> None:
+        tokens = [(number, bytes.fromhex(token)) for token, number in self._ids.items()]
+        rows = ((n, token, self._counts[n], self._sums[n]) for n, token in tokens)
+        database.executemany("INSERT INTO subjects VALUES (?, ?, ?, ?)", rows)
+        marks = ((sums.block_of(token), sums.mark(n, token)) for n, token in tokens)
+        sums.add(database, "subject_blocks", marks)
 
     def _close(self, database: sqlite3.Connection, last: int, leaving: Iterable[str]) -> None:
         ends, rows = closing(last), []

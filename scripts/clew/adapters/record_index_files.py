@@ -13,16 +13,20 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from clew.adapters.record_index import FIX, SqliteIndex
+from clew.adapters.record_index import SqliteIndex
 from clew.adapters.record_index_build import IndexBuilder
+from clew.adapters.record_index_read import FIX
 from clew.errors import Unverifiable
 from clew.records.tokens import FORGOTTEN
 
 BATCH = 100_000  # rows
 SHOWN = 3
+TOKEN = 64  # digits
 INTERVALS = """SELECT lower(hex(s.token)) AS token, i.record AS record, p.name AS split,
   i.first AS first, i.last AS last FROM ({}) i
   JOIN {name}.subjects s ON s.id = i.subject JOIN {name}.splits p ON p.id = i.split"""
+
+MODELS = "SELECT uri, entry, at, number, run_id FROM {}.models"
 
 
 class IndexFiles:
@@ -63,17 +67,18 @@ class IndexFiles:
             database.execute("ATTACH DATABASE ? AS built", (str(built.path),))
             ours, theirs = _intervals(database, "main"), _intervals(database, "built")
             try:
-                lost = set(database.execute(f"{theirs} EXCEPT {ours}"))
-                extra = set(database.execute(f"{ours} EXCEPT {theirs}"))
+                lost, extra = _except(database, theirs, ours), _except(database, ours, theirs)
+                models = [MODELS.format(name) for name in ("built", "main")]
+                missing = _except(database, *models), _except(database, *reversed(models))
             except sqlite3.Error as error:
                 raise Unverifiable(f"the index can't be read: {error}", fix=FIX) from error
         forgotten = {row[1:] for row in lost if row[0] == FORGOTTEN}
         lost = {row for row in lost if row[0] != FORGOTTEN}
         extra = {row for row in extra if row[1:] not in forgotten}
-        sides = (("lacks", lost), ("has, and should not,", extra))
         return [
-            f"it {verb} {len(rows):,} intervals, such as those of {', '.join(_named(rows))}"
-            for verb, rows in sides
+            f"it {verb} {len(rows):,} {what}, such as {', '.join(_named(rows))}"
+            for what, sides in (("intervals", (lost, extra)), ("models", missing))
+            for verb, rows in zip(("lacks", "has, and should not,"), sides, strict=True)
             if rows
         ]
 
@@ -82,7 +87,8 @@ class IndexFiles:
         import pyarrow as pa
 
         current = self.current()
-        versions, models = current.versions(), current.models([(1, len(current.versions()))])
+        versions = current.versions()
+        models = current.models([(0, len(versions))])  # 0: those whose data version is unknown
         target.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(current.path)) as database:
             query = f"{_intervals(database, 'main')} ORDER BY token, first, record"
@@ -126,8 +132,13 @@ def _intervals(database: sqlite3.Connection, name: str) -> str:
     return INTERVALS.format(" UNION ALL ".join(parts), name=name)
 
 
+def _except(database: sqlite3.Connection, one: str, other: str) -> set[tuple[Any, ...]]:
+    return set(database.execute(f"{one} EXCEPT {other}"))
+
+
 def _named(rows: set[tuple[Any, ...]]) -> list[str]:
-    return [f"the token {row[0][:12]}…" for row in sorted(rows)[:SHOWN]]
+    """Return what some rows begin with: a token, which is long, or a model."""
+    return [f"{row[0][:12]}…" if len(row[0]) == TOKEN else row[0] for row in sorted(rows)[:SHOWN]]
 
 
 def _schema(pa: Any, names: tuple[str, ...]) -> Any:

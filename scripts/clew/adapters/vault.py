@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import secrets
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from clew.adapters import sums
 from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.records.tokens import Vault
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS salts (lookup BLOB PRIMARY KEY, salt BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS generations (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+{sums.TABLE.format("blocks")}
 """
 WAIT_SECONDS = 60.0  # for another command that writes
 PARAMETERS = 900  # in one statement
@@ -53,6 +57,8 @@ class SqliteVault(Vault):
         with self._open() as database:
             database.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", new)
             meta = dict(database.execute("SELECT name, value FROM meta"))
+            if not database.execute("SELECT 1 FROM generations").fetchone():
+                _sum_up(database)
         bound = meta["key"]
         self._bound = key_id
         if bound != key_id:
@@ -66,6 +72,29 @@ class SqliteVault(Vault):
     def count(self) -> int:
         with self._open() as database:
             return int(database.execute("SELECT count(*) FROM salts").fetchone()[0])
+
+    @_translated
+    def generation(self) -> str:
+        with self._open() as database:
+            query = "SELECT id FROM generations ORDER BY number DESC"
+            return str(database.execute(query).fetchone()[0])
+
+    @_translated
+    def generations(self) -> Set[str]:
+        with self._open() as database:
+            return {name for (name,) in database.execute("SELECT id FROM generations")}
+
+    @_translated
+    def salt(self, lookup: bytes) -> bytes | None:
+        block = sums.block_of(lookup)
+        with self._open() as database:
+            self._hold_to_key(database)
+            query = "SELECT lookup, salt FROM salts WHERE lookup BETWEEN ? AND ?"
+            salts = dict(database.execute(query, sums.ends_of(block)))
+            marks = itertools.starmap(sums.mark, salts.items())
+            if not sums.holds(database, "blocks", (block, block), marks):
+                raise sqlite3.DatabaseError("salts are missing or were changed")
+        return salts.get(lookup)
 
     @_translated
     def salts(self, lookups: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -82,15 +111,24 @@ class SqliteVault(Vault):
     @_translated
     def add(self, salts: Mapping[bytes, bytes]) -> None:
         with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")  # what another command adds meanwhile stays
             self._hold_to_key(database)
-            database.executemany("INSERT OR IGNORE INTO salts VALUES (?, ?)", sorted(salts.items()))
+            new = [row for row in sorted(salts.items()) if not _has(database, row[0])]
+            database.executemany("INSERT INTO salts VALUES (?, ?)", new)
+            sums.add(database, "blocks", map(_marked, new))
+            _begin_generation(database)
 
     @_translated
     def forget(self, lookup: bytes) -> bool:
         with self._open() as database:
             self._hold_to_key(database)
-            query = "UPDATE salts SET salt = x'' WHERE lookup = ? AND salt <> x''"
-            changed = database.execute(query, (lookup,)).rowcount
+            database.execute("BEGIN IMMEDIATE")
+            query = "SELECT salt FROM salts WHERE lookup = ? AND salt <> x''"
+            there = database.execute(query, (lookup,)).fetchone()
+            database.execute("UPDATE salts SET salt = x'' WHERE lookup = ?", (lookup,))
+            if there:
+                old, new = sums.mark(lookup, *there), sums.mark(lookup, b"")
+                sums.change(database, "blocks", sums.block_of(lookup), old, new)
         with self._open() as database:  # a copy of the salt must not stay behind in the WAL
             (busy, *_) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
@@ -98,7 +136,7 @@ class SqliteVault(Vault):
                 f"the salt is deleted, but another command reads {self.path}, which still holds it",
                 fix="Run the same command again when that one has ended.",
             )
-        return changed > 0
+        return there is not None
 
     @_translated
     def rebind(self, lookups: Mapping[bytes, bytes], key_id: str) -> None:
@@ -110,6 +148,7 @@ class SqliteVault(Vault):
             database.execute("DELETE FROM salts")
             database.executemany("INSERT INTO salts VALUES (?, ?)", rows)
             database.execute("UPDATE meta SET value = ? WHERE name = 'key'", (key_id,))
+            _sum_up(database)
         self._bound = key_id
 
     def _hold_to_key(self, database: sqlite3.Connection) -> None:
@@ -140,3 +179,27 @@ class SqliteVault(Vault):
                 yield database
         finally:
             database.close()
+
+
+def _sum_up(database: sqlite3.Connection) -> None:
+    """Make the sums anew from the salts."""
+    database.execute("DELETE FROM blocks")
+    every = ((number, 0, 0) for number in range(sums.BLOCKS))
+    database.executemany("INSERT INTO blocks VALUES (?, ?, ?)", every)
+    sums.add(database, "blocks", map(_marked, database.execute("SELECT * FROM salts").fetchall()))
+    _begin_generation(database)
+
+
+def _begin_generation(database: sqlite3.Connection) -> None:
+    """Give the vault a new name, which no copy of what it was has, whatever is added to that."""
+    insert = "INSERT INTO generations (id) VALUES (?)"
+    database.execute(insert, (secrets.token_hex(8),))
+
+
+def _marked(row: tuple[bytes, bytes]) -> tuple[int, int]:
+    return sums.block_of(row[0]), sums.mark(*row)
+
+
+def _has(database: sqlite3.Connection, lookup: bytes) -> bool:
+    query = "SELECT 1 FROM salts WHERE lookup = ?"
+    return database.execute(query, (lookup,)).fetchone() is not None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from clew.audit.answer import Evidence
+from clew.audit.excluded import Excluded
 from clew.audit.subject import Subject
 from clew.chain import Node, Trace
 from clew.report.document import (
+    Block,
     Box,
     Column,
     Document,
@@ -23,14 +25,17 @@ from clew.report.document import (
 from clew.wording import counted
 
 MARKS = {"PASS": "✅", "FAIL": "❌", "UNVERIFIABLE": "⚠️"}
+WORD = {verdict: f"{mark} {verdict}" for verdict, mark in MARKS.items()}
+AGREES = WORD | {"PASS": "agrees"}
 WORDS = {
     "PASS": "Everything that was checked is in order.",
     "FAIL": "Something contradicts itself: see the checks that failed.",
     "UNVERIFIABLE": "Not everything could be verified: evidence is missing or unreadable.",
 }
-TOLD = WORDS | {
-    "PASS": "Everything could be told. Whether the records should be there is another question.",
-    "FAIL": "The index and the manifests contradict each other: see the evidence.",
+TOLD = {  # of a subject: what could be told, which is no judgement of it
+    "PASS": ("📄", "Complete", "Whether the records should be there is another question."),
+    "FAIL": ("❌", "Contradictory", "The index and the manifests differ: see the evidence."),
+    "UNVERIFIABLE": ("⚠️", "Incomplete", "Evidence is missing or unreadable, see below."),
 }
 LAYERS = (  # of the drawing, from the data to what is live
     ("commit",),
@@ -56,7 +61,7 @@ def model_page(found: Trace, made: str) -> Document:
     `made` says when, and from which log entry.
     """
     checks = tuple(
-        ((_verdict(one.verdict),), (one.what,), (Name(one.evidence, is_message=True),))
+        ((WORD[one.verdict],), (one.what,), (Name(one.evidence, is_message=True),))
         for one in found.checks
     )
     passed = sum(one.verdict == "PASS" for one in found.checks)
@@ -70,44 +75,69 @@ def model_page(found: Trace, made: str) -> Document:
         Section("Evidence", tuple(_facts(node) for node in found.nodes.values())),
         _about(made),
     )
-    return _document(f"Audit of {found.subject}", found.verdict, lead, sections)
+    mark, title = MARKS[found.verdict], f"Audit of {found.subject}"
+    return Document("", mark, title, lead, sections, ())
 
 
-def subject_page(found: Subject, named: str, made: str) -> Document:
-    """Return the page of a subject; `named` is its token, or its id where it is revealed."""
-    live = [one for one in found.models if one.live]
-    versions, models = len(found.versions), len(found.models)
-    counts = f"{counted(versions, 'data version')} and {counted(models, 'model')}"
-    lead = (
-        Paragraph((Strong(found.verdict), ". ", TOLD[found.verdict])),
-        Paragraph(
-            (counts, " with records of ", Name(named), f"; {len(live):,} of these models are live.")
-        ),
+def subject_page(
+    found: Subject, named: str, made: str, *, consent: str = "", proof: Excluded | None = None
+) -> Document:
+    """Return the page of a subject; `named` is its token, or its id where it is revealed.
+
+    `consent` is what the registry says of it, `proof` whether models since a moment are without it.
+    """
+    mark, word, meaning = TOLD[found.verdict]
+    lead: tuple[Block, ...] = (
+        Paragraph((Strong(word), ". ", meaning)),
+        *_summary(found, named),
+        *([Paragraph((f"Consent: {consent}.",))] if consent else []),
+        *([_verdict_of(proof)] if proof else []),
         Flow("How the records came into models", _subject_layers(found)),
     )
+    titles = ("data version", "seen", "records", "splits", "manifest sha256")
     sections = (
+        *_proof(proof),
         Section(
             "Models", (_table(("model", "data version", "registered", "live"), _models(found)),)
         ),
-        Section(
-            "Data versions",
-            (
-                _table(
-                    ("data version", "seen", "records", "splits", "manifest sha256"),
-                    _versions(found),
-                ),
-            ),
-        ),
-        Section("Evidence", (_evidence(found.evidence),)),
+        Section("Data versions", (_table(titles, _versions(found)),)),
+        Section("Evidence", (_evidence(found.evidence, AGREES),)),
         _about(made),
     )
-    return _document("Audit of one subject", found.verdict, lead, sections)
+    return Document("", mark, "Audit of one subject", lead, sections, ())
 
 
-def _document(
-    title: str, verdict: str, lead: tuple[Paragraph | Flow, ...], sections: tuple[Section, ...]
-) -> Document:
-    return Document("", MARKS[verdict], title, lead, sections, ())
+def _summary(found: Subject, named: str) -> Iterator[Paragraph]:
+    live = sum(bool(one.live) for one in found.models)
+    versions = counted(len(found.versions), "data version")
+    counts = f"{versions} and {counted(len(found.models), 'model')}"
+    of_these = "where they are live was not asked" if found.offline else f"{live:,} of these live"
+    yield Paragraph((counts, " with records of ", Name(named), f"; {of_these}."))
+    if found.versions:
+        first, last = found.versions[0], found.versions[-1]
+        seen = f" (seen {_utc(first.at)})", f" (seen {_utc(last.at)})"
+        ends = Name(first.data_version), seen[0], ", last in ", Name(last.data_version), seen[1]
+        yield Paragraph(("First in ", *ends, "."))
+
+
+def _verdict_of(proof: Excluded) -> Paragraph:
+    said = Strong(WORD[proof.verdict]), ": ", Name(proof.reason, is_message=True)
+    return Paragraph((f"Excluded from models since {_utc(proof.since.isoformat())}: ", *said))
+
+
+def _proof(proof: Excluded | None) -> Iterator[Section]:
+    if proof is None:
+        return
+    counts = proof.counts
+    words = (
+        f"{counted(counts.models, 'model')} registered since then: "
+        f"{counted(counts.manifests, 'manifest')} verified, {counts.unreadable:,} unreadable or "
+        f"missing, {counts.deleted:,} deleted in MLflow."
+    )
+    blocks = (Paragraph((words,)), _evidence(proof.evidence))
+    yield Section(f"Excluded since {_utc(proof.since.isoformat())}", blocks)
+    if proof.earlier:
+        yield Section("From before, and live", (_evidence(proof.earlier),))
 
 
 def _drawing(nodes: Iterable[Node]) -> Flow:
@@ -179,12 +209,12 @@ def _versions(found: Subject) -> tuple[tuple[Line, ...], ...]:
     )
 
 
-def _evidence(evidence: Sequence[Evidence]) -> Table | Paragraph:
+def _evidence(evidence: Sequence[Evidence], words: Mapping[str, str] = WORD) -> Table | Paragraph:
     if not evidence:
         return Paragraph(("Nothing besides the log and the index was looked at.",))
     rows = tuple(
         (
-            (_verdict(one.verdict),),
+            (words[one.verdict],),
             (Name(one.what),),
             (Name(one.found, is_message=True),),
             (Name(one.source),),
@@ -192,10 +222,6 @@ def _evidence(evidence: Sequence[Evidence]) -> Table | Paragraph:
         for one in evidence
     )
     return _table(("verdict", "what", "found", "read from"), rows)
-
-
-def _verdict(verdict: str) -> str:
-    return f"{MARKS[verdict]} {verdict}"
 
 
 def _about(made: str) -> Section:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clew.audit.answer import FAIL, PASS, UNVERIFIABLE, Evidence, Verdict, worst
@@ -13,6 +14,7 @@ from clew.audit.models import Known, known_models
 from clew.context import Context
 from clew.errors import Unverifiable
 from clew.records.index import IndexedModel, IndexedVersion, Interval, RecordIndex, ranges
+from clew.records.ingest import hold_to_vault
 from clew.records.tokens import Token, Tokens
 
 
@@ -55,8 +57,8 @@ class Subject:
         own = {name: value for name, value in vars(self).items() if name != "evidence"}
         return {
             **own,
-            "versions": [asdict(one) for one in self.versions],
-            "models": [asdict(one) for one in self.models],
+            "versions": [vars(one) for one in self.versions],
+            "models": [vars(one) for one in self.models],
             "evidence": [one.as_json() for one in self.evidence],
         }
 
@@ -68,13 +70,12 @@ def subject_by_index(context: Context, tokens: Tokens, index: RecordIndex, subje
     """
     refuse_unfit(context, tokens, index)
     token = tokens.find(subject)
-    versions = index.versions()
     intervals = index.find(token) if token else []
     spans = ranges(intervals)
+    versions = index.versions_in(spans)
     unknown = [
         Evidence(one.data_version, UNVERIFIABLE, one.problem, f"log entry {one.entry[:12]}")
-        for one in versions
-        if one.problem
+        for one in index.unknown()
     ]
     lost = [
         Evidence(one.uri, UNVERIFIABLE, "the log does not have its data version")
@@ -85,8 +86,8 @@ def subject_by_index(context: Context, tokens: Tokens, index: RecordIndex, subje
         verdict=worst(one.verdict for one in (*unknown, *lost)),
         offline=True,
         log=index.head() or "",
-        versions=tuple(_appearances(versions, intervals, spans)),
-        models=tuple(_holder(one, versions) for one in index.models(spans)),
+        versions=tuple(_appearances(versions, intervals)),
+        models=tuple(_holders(index.models(spans), versions)),
         evidence=(*unknown, *lost),
     )
 
@@ -95,16 +96,7 @@ def refuse_unfit(context: Context, tokens: Tokens, index: RecordIndex) -> None:
     """Refuse an index whose answers are not those of the log and the vault."""
     if index.head() != context.log.head():
         raise Unverifiable("the index is not that of the log", fix="Run `clew index update`.")
-    if index.tokens_id() not in (tokens.id, ""):
-        raise Unverifiable(
-            f"the index was built with the key and vault {index.tokens_id()}, not {tokens.id}",
-            fix="Use those, or make it anew: clew index build",
-        )
-    if index.subjects() > tokens.count():
-        raise Unverifiable(
-            "the vault knows fewer subjects than the index: it is not the one it was built with",
-            fix="Restore the vault, or make the index anew: clew index build",
-        )
+    hold_to_vault(tokens, index)
 
 
 def subject_everywhere(
@@ -165,29 +157,32 @@ def _cross_check(model: Known, there: Mapping[str, Any], held: set[str]) -> Evid
 
 
 def _appearances(
-    versions: Sequence[IndexedVersion],
-    intervals: Sequence[Interval],
-    spans: Sequence[tuple[int, int]],
-) -> list[Appearance]:
-    found = []
+    versions: Iterable[IndexedVersion], intervals: Sequence[Interval]
+) -> Iterator[Appearance]:
+    """Yield the data versions that hold intervals, both in the order of their numbers."""
+    coming, there = deque(intervals), list[Interval]()
     for one in versions:
-        if one.problem or not any(first <= one.number <= last for first, last in spans):
-            continue
-        inside = [i for i in intervals if i.first <= one.number <= i.last]
-        facts = one.facts
-        found.append(
-            Appearance(
+        gone = [i for i in there if i.last < one.number]
+        if gone or (coming and coming[0].first <= one.number):
+            there = [i for i in there if i.last >= one.number]
+            while coming and coming[0].first <= one.number:
+                there.append(coming.popleft())
+            splits = tuple(sorted({i.split for i in there}))
+        if not one.problem:
+            facts = one.facts
+            yield Appearance(
                 one.data_version,
                 facts["data_git_commit_id"],
                 facts.get("manifest_sha256", ""),
                 one.at.isoformat(),
-                len(inside),
-                tuple(sorted({i.split for i in inside})),
+                len(there),
+                splits,
             )
-        )
-    return found
 
 
-def _holder(model: IndexedModel, versions: Sequence[IndexedVersion]) -> Holder:
-    tag = versions[model.number - 1].data_version if model.number else ""
-    return Holder(model.uri, tag, model.at)
+def _holders(
+    models: Iterable[IndexedModel], versions: Iterable[IndexedVersion]
+) -> Iterator[Holder]:
+    tags = {one.number: one.data_version for one in versions}
+    for one in models:
+        yield Holder(one.uri, tags[one.number], one.at)

@@ -205,31 +205,27 @@ def pending(options: Options, *, reveal: bool) -> int:
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder for index.html and report.json.",
 )
+@click.option("--since", "when", help="Prove too that a subject is in no model since then.")
 @REVEAL
 @shared
-def report(options: Options, about: str, output: Path, *, reveal: bool) -> int:
+def report(options: Options, about: str, output: Path, *, when: str | None, reveal: bool) -> int:
     """Write an answer as a page for people who use no terminal.
 
     It needs no network and no script, and prints well.
     """
-    from clew.audit.model import audit_model
-    from clew.audit.page import model_page, subject_page
-    from clew.audit.records import model_version
+    from clew.cli.audit_report import model_report, subject_report
     from clew.report.html import page
 
     with _opened(options) as context:
         _checked(context)
         made = f"{__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         made += f", from the log up to {context.log.head() or 'nothing'}"
-        if about.startswith("models:"):
-            trace = audit_model(context, model_version(context, about))
-            verdict, document, whole = trace.verdict, trace.as_json(), model_page(trace, made)
+        if not about.startswith("models:"):
+            verdict, document, whole = subject_report(context, about, when, made, reveal=reveal)
+        elif when:
+            raise ConfigError("--since asks about a subject", fix="Leave it out for a model.")
         else:
-            name = given(about)
-            found = asked(context, name, offline=False)
-            shown = name if reveal else found.token or "an unknown subject"
-            verdict, document = found.verdict, found.as_json()
-            whole = subject_page(found, shown, made)
+            verdict, document, whole = model_report(context, about, made)
     _write(output / "index.html", page(whole))
     _write(output / "report.json", json.dumps(document, indent=2))
     _say(
@@ -274,13 +270,28 @@ def _checked(context: Context) -> None:
 def _named(
     context: Context, manifests: Iterable[Manifest], *, reveal: bool
 ) -> Callable[[str], str]:
-    """Return how subjects are shown; either way takes the subject key."""
+    """Return how subjects are shown; either way takes the subject key.
+
+    Salts are given out by the index alone, which notices when they were lost: it is brought up to
+    the log where somebody has none yet.
+    """
+    from clew.cli.index import index_files, updated
     from clew.cli.subject_key import open_tokens
 
     tokens = open_tokens(context.pipeline, context.workdir)
     if reveal:
         return lambda name: name
-    known = tokens.of(row.subject for manifest in manifests for row in manifest.rows())
+    subjects = {row.subject for manifest in manifests for row in manifest.rows()}
+    known = tokens.known(subjects)
+    if len(known) < len(subjects):
+        updated(context, index_files(context))
+        known = tokens.known(subjects)
+    if unseen := len(subjects) - len(known):
+        raise Unverifiable(
+            f"{counted(unseen, 'subject')} of this manifest are in none that the log knows, so "
+            "they have no token",
+            fix="--reveal shows their own ids.",
+        )
     return lambda name: known[name]
 
 
@@ -294,7 +305,9 @@ def _named_one(context: Context, *, reveal: bool) -> Callable[[str], str]:
         if reveal:
             raise
         return lambda _: "(no subject key)"
-    return (lambda name: name) if reveal else (lambda name: tokens.of([name])[name])
+    if reveal:
+        return lambda name: name
+    return lambda name: tokens.known([name]).get(name) or "(no token yet: clew index update)"
 
 
 def _excluded(found: Excluded) -> Iterator[str]:

@@ -65,7 +65,17 @@ class RecordIndex(Protocol):
     def subjects(self) -> int:
         """Return how many subjects it knows."""
 
-    def versions(self) -> list[IndexedVersion]: ...
+    def generation(self) -> str:
+        """Return the vault's generation that it needs, empty while it is empty."""
+
+    def versions(self) -> list[IndexedVersion]:
+        """Return all of them, in order."""
+
+    def versions_in(self, numbers: Sequence[tuple[int, int]]) -> list[IndexedVersion]:
+        """Return those in these ranges, both ends included, and read no others."""
+
+    def unknown(self) -> list[IndexedVersion]:
+        """Return those whose manifest could not be taken in."""
 
     def find(self, token: Token) -> list[Interval]:
         """Return all intervals of a subject's records, in the order of first versions."""
@@ -78,6 +88,9 @@ class RecordIndex(Protocol):
 
     def begin(self, tokens_id: str) -> None:
         """Bind an empty index to tokens; Unverifiable when it was built with others."""
+
+    def need(self, generation: str) -> None:
+        """Note the vault's generation in which the tokens that come next have their salts."""
 
     def add_version(
         self, version: IndexedVersion, leaving: Iterable[str], joining: Iterable[Joining]

@@ -34,18 +34,35 @@ class Ingested:
 def update(context: Context, tokens: Tokens, index: RecordIndex) -> Ingested:
     """Take in what the log has and the index has not; what was begun before goes on.
 
-    Unverifiable when the index goes up to an entry that the log does not have.
+    Unverifiable when the index goes up to an entry that the log does not have, or when the vault
+    is not the one it was built with.
     """
     index.begin(tokens.id)
+    hold_to_vault(tokens, index)
     entries = context.log.logged()
     new = entries[_known(entries, index.head()) :]
     taker = Ingest(tokens, index, lambda facts: manifest_of(context, facts))
     for done, entry in enumerate(new, start=1):
         taker.take_in(entry)
         context.reporter.progress("took in", done, len(new), "log entries")
-    problems = tuple(f"{v.data_version}: {v.problem}" for v in index.versions() if v.problem)
+    problems = tuple(f"{v.data_version}: {v.problem}" for v in index.unknown())
     data = sum(entry.kind == DATA for entry in new)
     return Ingested(data, len(new) - data, problems)
+
+
+def hold_to_vault(tokens: Tokens, index: RecordIndex) -> None:
+    """Refuse another vault than the index was built with, or an older copy of it."""
+    bound, generation = index.tokens_id(), index.generation()
+    if bound != tokens.id and (bound or index.head()):
+        raise Unverifiable(
+            f"the index was built with the key and vault {bound}, not {tokens.id}",
+            fix="Use those, or make it anew: clew index build",
+        )
+    if generation and not tokens.had(generation):
+        raise Unverifiable(
+            "the vault lacks salts that it had when the index was built: it is an older copy",
+            fix="Restore the latest one, or make the index anew: clew index build",
+        )
 
 
 class Ingest:
@@ -85,6 +102,7 @@ class Ingest:
             self._index.add_version(replace(version, problem=error.what), (), ())
             return
         tokens = self._tokens.of(one.subject for one in change.came)
+        self._index.need(self._tokens.generation())
         joining = (Joining(one.record, tokens[one.subject], one.split) for one in change.came)
         self._index.add_version(version, (one.record for one in change.left), joining)
         self._before = now

@@ -8,7 +8,7 @@ its salt, after which nobody can tell its token; a mark stays that there was one
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import islice
 from typing import NewType, Protocol
 
@@ -29,11 +29,20 @@ class Tokens(Protocol):
     def count(self) -> int:
         """Return how many subjects the vault ever saw."""
 
+    def generation(self) -> str:
+        """Return what the vault is called until it gives out salts again."""
+
+    def had(self, generation: str) -> bool:
+        """Tell whether the vault has all salts of a generation; an older copy of it has not."""
+
     def find(self, subject: str) -> Token | None:
         """Return a subject's token, None when the vault never saw it.
 
-        Unverifiable when the subject was forgotten, or key and vault don't belong together.
+        Unverifiable when the subject was forgotten, or the vault is damaged, or another key's.
         """
+
+    def known(self, subjects: Iterable[str]) -> dict[str, Token]:
+        """Return the tokens of those whom the vault has seen; nobody is given a salt."""
 
     def of(self, subjects: Iterable[str]) -> dict[str, Token]:
         """Return the token of each subject; new ones are given a salt, forgotten ones FORGOTTEN."""
@@ -46,6 +55,14 @@ class Vault(Protocol):
         """Bind a new vault to a key and return its id; Unverifiable when it is another key's."""
 
     def count(self) -> int: ...
+
+    def generation(self) -> str: ...
+
+    def generations(self) -> Set[str]:
+        """Return the names of all generations, which an older copy does not have all."""
+
+    def salt(self, lookup: bytes) -> bytes | None:
+        """Return one salt; Unverifiable when salts were lost or changed."""
 
     def salts(self, lookups: Sequence[bytes]) -> dict[bytes, bytes]: ...
 
@@ -72,9 +89,15 @@ class VaultTokens(Tokens):
     def count(self) -> int:
         return self._vault.count()
 
+    def generation(self) -> str:
+        return self._vault.generation()
+
+    def had(self, generation: str) -> bool:
+        return generation in self._vault.generations()
+
     def find(self, subject: str) -> Token | None:
         lookup = self._lookup(subject)
-        salt = self._vault.salts([lookup]).get(lookup)
+        salt = self._vault.salt(lookup)
         if salt == b"":
             raise Unverifiable(
                 "this subject was forgotten: its salt is deleted, so its token is nobody's",
@@ -82,12 +105,11 @@ class VaultTokens(Tokens):
             )
         return None if salt is None else self._token(salt, subject)
 
+    def known(self, subjects: Iterable[str]) -> dict[str, Token]:
+        return self._found(subjects, giving=False)
+
     def of(self, subjects: Iterable[str]) -> dict[str, Token]:
-        found: dict[str, Token] = {}
-        rest = iter(dict.fromkeys(subjects))
-        while batch := list(islice(rest, BATCH)):
-            found.update(self._of(batch))
-        return found
+        return self._found(subjects, giving=True)
 
     def has_salt(self, subject: str) -> bool:
         """Tell whether there is a salt to forget."""
@@ -116,16 +138,24 @@ class VaultTokens(Tokens):
         lookups = [self._lookup(subject) for subject in dict.fromkeys(subjects)]
         return len(self._vault.salts(lookups))
 
-    def _of(self, subjects: Sequence[str]) -> Iterator[tuple[str, Token]]:
-        lookups = {subject: self._lookup(subject) for subject in subjects}
-        salts = self._vault.salts(list(lookups.values()))
-        missing = [lookup for lookup in lookups.values() if lookup not in salts]
-        if missing:
+    def _found(self, subjects: Iterable[str], *, giving: bool) -> dict[str, Token]:
+        found: dict[str, Token] = {}
+        rest = iter(dict.fromkeys(subjects))
+        while batch := list(islice(rest, BATCH)):
+            lookups = {subject: self._lookup(subject) for subject in batch}
+            salts = self._salts(list(lookups.values()), giving=giving)
+            for subject, lookup in lookups.items():
+                if (salt := salts.get(lookup)) is not None:
+                    found[subject] = self._token(salt, subject) if salt else FORGOTTEN
+        return found
+
+    def _salts(self, lookups: Sequence[bytes], *, giving: bool) -> Mapping[bytes, bytes]:
+        salts = self._vault.salts(lookups)
+        missing = [lookup for lookup in lookups if lookup not in salts]
+        if missing and giving:
             self._vault.add({lookup: secrets.token_bytes(SALT_BYTES) for lookup in missing})
-            salts = self._vault.salts(list(lookups.values()))
-        for subject, lookup in lookups.items():
-            salt = salts[lookup]
-            yield subject, self._token(salt, subject) if salt else FORGOTTEN
+            salts = self._vault.salts(lookups)
+        return salts
 
     def _lookup(self, subject: str) -> bytes:
         return digest(self._key, b"lookup", subject.encode())

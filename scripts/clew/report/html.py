@@ -67,6 +67,12 @@ polyline.line { fill: none; stroke: var(--line); stroke-width: 2; }
 .box { display: inline-block; border: 1px solid var(--edge); border-radius: 6px; margin: .2rem;
   padding: .3rem .7rem; font-size: .875rem; } .changed { border: 3px solid var(--bar); }
 .box span { display: block; }
+@media screen and (max-width: 40rem) {
+  table, tbody, tr, th, td { display: block; } thead { display: none; }
+  tr { border: 1px solid var(--edge); margin: 0 0 .6rem; } th, td { border: 0; }
+  th, td, td code, th code { overflow-wrap: anywhere; } .number { text-align: left; }
+  [data-of]::before { content: attr(data-of); display: block; color: var(--faint);
+    font-size: .8rem; font-weight: 400; } [data-of=""]::before { display: none; } }
 @media print { :root { --ink: #000; --paper: #fff; --faint: #444; --edge: #999; --shade: #f4f4f4; }
   body { max-width: none; font-size: 10pt; } tr, .box, figure { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
@@ -153,10 +159,11 @@ def _table(table: Table) -> str:
 def _cells(table: Table, row: tuple[Line, ...]) -> Iterator[str]:
     """Yield the cells; the first of a row is what it is about."""
     for number, (column, cell) in enumerate(zip(table.columns, row, strict=True)):
+        of = f' data-of="{escape(column.title)}"'
         if number == 0:
-            yield f'<th scope="row">{_line(cell)}</th>'
+            yield f'<th scope="row"{of}>{_line(cell)}</th>'
         else:
-            yield f"<td{_class(column)}>{_line(cell)}</td>"
+            yield f"<td{_class(column)}{of}>{_line(cell)}</td>"
 
 
 def _class(column: Column) -> str:

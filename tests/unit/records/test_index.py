@@ -276,23 +276,107 @@ def test_there_is_no_index_until_it_is_built(files: IndexFiles) -> None:
         "DROP TABLE closed_1",
         "DELETE FROM versions WHERE number = 2",
         "UPDATE versions SET problem = '' WHERE number = 3",
+        "UPDATE versions SET problem = 'x' WHERE number = 4",
+        "DELETE FROM versions WHERE number = 4",
+        "UPDATE versions SET facts = replace(facts, 'c', 'd') WHERE number = 1",
         "DELETE FROM splits",
+        "UPDATE splits SET name = 'other' WHERE id = 1",
+        "DELETE FROM subjects",
+        "DELETE FROM subjects WHERE token = x'{ada}'",
+        "UPDATE subjects SET token = zeroblob(32) WHERE token = x'{ada}'",
+        "DELETE FROM subject_blocks",
+        "DELETE FROM models",
+        "DELETE FROM models WHERE number = 2",
+        "UPDATE models SET uri = 'm/9' WHERE number = 1",
+        "UPDATE models SET number = 9 WHERE number = 1",
+        "UPDATE models SET number = 1 WHERE number = 0",
+        "DELETE FROM model_blocks",
+        "DELETE FROM meta WHERE name = 'versions'",
         "PRAGMA user_version = 7",
     ],
 )
 def test_a_changed_index_is_found_out(files: IndexFiles, tokens: VaultTokens, damage: str) -> None:
-    moved = {**ADA, "r2": ("ada", "train")}
-    filled(files, tokens, ADA, ADA, None, moved)
-    path = files.current().path
-    database = sqlite3.connect(path)
-    database.execute(damage)
-    database.commit()
-    database.close()
-    index = SqliteIndex(path)
+    """A question about one subject does not read all of it, and says so all the same."""
+    damaged = SqliteIndex(damaged_index(files, tokens, damage).path)
     token = tokens.find("ada")
     assert token is not None
     with pytest.raises(Unverifiable, match="damaged"):
-        (index.versions(), index.find(token))
+        answer(damaged, token)
+
+
+def test_what_the_vault_gave_out_since_is_what_an_index_needs(
+    files: IndexFiles, tokens: VaultTokens
+) -> None:
+    filled(files, tokens, ADA)
+    assert tokens.had(files.current().generation())
+    assert files.current().generation() == tokens.generation()
+
+
+def answer(index: RecordIndex, token: Token) -> None:
+    """Ask what `clew audit subject` asks."""
+    spans = ranges(index.find(token))
+    index.versions_in(spans)
+    index.unknown()
+    index.models(spans)
+    index.unplaced()
+
+
+def damaged_index(files: IndexFiles, tokens: VaultTokens, damage: str) -> SqliteIndex:
+    moved = {**ADA, "r2": ("ada", "train")}
+    versions = filled(files, tokens, ADA, ADA, None, moved)
+    for number in (1, 2, 4, 9):
+        versions.register(number)
+    index = files.current()
+    bring_up(versions, index, tokens)
+    token = tokens.find("ada")
+    assert token is not None
+    answer(index, token)
+    index.close()
+    with sqlite3.connect(index.path) as database:
+        assert database.execute(damage.format(ada=token)).rowcount != 0
+    database.close()
+    return index
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("DELETE FROM models WHERE number = 1", "lacks 1 models, such as m/1"),
+        ("UPDATE models SET uri = 'm/9' WHERE number = 0", "lacks 1 models, such as m/4"),
+        ("DELETE FROM subjects", "lacks 4 intervals"),
+    ],
+)
+def test_verify_compares_models_too(
+    files: IndexFiles, tokens: VaultTokens, damage: str, said: str
+) -> None:
+    damaged_index(files, tokens, damage)
+    moved = {**ADA, "r2": ("ada", "train")}
+    versions = Versions()
+    for world in (ADA, ADA, None, moved):
+        versions.add(world)
+    for number in (1, 2, 4, 9):
+        versions.register(number)
+    builder = files.builder()
+    bring_up(versions, builder, tokens)
+    builder.finish()
+    assert said in " ".join(files.differences(builder))
+
+
+def test_of_many_versions_only_those_asked_for_are_read(
+    files: IndexFiles, tokens: VaultTokens
+) -> None:
+    """What is not read need not be sound; what is read must be."""
+    filled(files, tokens, *(ADA for _ in range(8)))
+    index = files.current()
+    every = index.versions()
+    assert index.versions_in([(2, 3), (8, 8)]) == [every[1], every[2], every[7]]
+    index.close()
+    with sqlite3.connect(index.path) as database:
+        database.execute("UPDATE versions SET at = '2027' WHERE number = 5")
+    assert len(SqliteIndex(index.path).versions_in([(1, 4), (6, 8)])) == 7
+    for spans in ([(5, 5)], [(4, 6)], [(9, 9)]):
+        with pytest.raises(Unverifiable, match="damaged"):
+            SqliteIndex(index.path).versions_in(spans)
 
 
 def test_a_file_that_is_no_index_is_found_out(files: IndexFiles, tokens: VaultTokens) -> None:
@@ -345,9 +429,12 @@ def test_the_export_says_the_same(files: IndexFiles, tokens: VaultTokens, tmp_pa
 
     versions = filled(files, tokens, ADA, NO_ADA)
     versions.register(1)
+    versions.register(9)
     bring_up(versions, files.current(), tokens)
     counts = files.export(tmp_path / "out")
-    assert counts == {"intervals": 3, "versions": 2, "models": 1}
+    assert counts == {"intervals": 3, "versions": 2, "models": 2}
+    models = pq.read_table(tmp_path / "out/models.parquet").to_pylist()
+    assert [(one["number"], one["model"]) for one in models] == [(0, "m/2"), (1, "m/1")]
     rows = pq.read_table(tmp_path / "out/intervals.parquet").to_pylist()
     ada = tokens.find("ada")
     spans = {(r["record"], r["split"], r["first"], r["last"]) for r in rows if r["token"] == ada}

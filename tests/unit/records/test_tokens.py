@@ -61,6 +61,12 @@ class Memory(SqliteVault):
     def count(self) -> int:
         return len(self._salts)
 
+    def generation(self) -> str:
+        return "g"
+
+    def salt(self, lookup: bytes) -> bytes | None:
+        return self._salts.get(lookup)
+
     def salts(self, lookups: object) -> dict[bytes, bytes]:
         return {one: self._salts[one] for one in list(lookups) if one in self._salts}  # type: ignore[call-overload]
 
@@ -115,6 +121,7 @@ def test_rotation_keeps_salts_and_forgets_whom_nothing_names(vault: SqliteVault)
     assert now.find("cyd") is None
     assert now.of(["bob"]) == {"bob": FORGOTTEN}
     assert now.find("ada") is not None
+    assert now.of(["eve"])["eve"] == now.find("eve")
     with pytest.raises(Unverifiable):
         VaultTokens(KEY, vault)
 
@@ -166,6 +173,53 @@ def test_a_damaged_vault_is_no_evidence(vault: SqliteVault) -> None:
     vault.path.write_bytes(b"no database" * 1000)
     with pytest.raises(Unverifiable, match="can't be used"):
         VaultTokens(KEY, vault)
+
+
+def test_asking_gives_nobody_a_salt(vault: SqliteVault) -> None:
+    tokens = VaultTokens(KEY, vault)
+    found = tokens.of(["ada"])
+    assert tokens.known(["ada", "bob"]) == found
+    assert tokens.find("bob") is None
+    assert tokens.count() == 1
+
+
+def test_an_older_copy_of_the_vault_stays_known_as_such(vault: SqliteVault) -> None:
+    tokens = VaultTokens(KEY, vault)
+    tokens.of(["ada"])
+    older = vault.path.read_bytes()
+    tokens.of(["bob"])
+    now = tokens.generation()
+    assert tokens.had(now)
+    vault.path.write_bytes(older)
+    assert not tokens.had(now)
+    tokens.of(["bob"])
+    assert not tokens.had(now)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["DELETE FROM salts", "UPDATE salts SET salt = zeroblob(16)", "DELETE FROM blocks"],
+)
+def test_a_salt_that_was_lost_or_changed_is_not_one_that_never_was(
+    vault: SqliteVault, damage: str
+) -> None:
+    tokens = VaultTokens(KEY, vault)
+    tokens.of(["ada"])
+    with sqlite3.connect(vault.path) as database:
+        database.execute(damage)
+    for _ in range(2):
+        with pytest.raises(Unverifiable, match="missing or were changed"):
+            tokens.find("ada")
+        tokens.of(["ada"])
+
+
+def test_a_vault_from_before_there_were_sums_is_taken_over(vault: SqliteVault) -> None:
+    token = VaultTokens(KEY, vault).of(["ada"])["ada"]
+    with sqlite3.connect(vault.path) as database:
+        database.executescript("DROP TABLE blocks; DROP TABLE generations")
+    tokens = VaultTokens(KEY, SqliteVault(vault.path))
+    assert tokens.find("ada") == token
+    assert tokens.had(tokens.generation())
 
 
 def _claim(path: str, start: int) -> dict[str, str]:

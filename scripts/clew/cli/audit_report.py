@@ -1,0 +1,54 @@
+"""What `clew audit report` writes: an answer, as data and as a page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from clew.audit.answer import worst
+from clew.audit.excluded import excluded as prove
+from clew.audit.model import audit_model
+from clew.audit.page import model_page, subject_page
+from clew.audit.records import model_version
+from clew.audit.since import since
+from clew.cli.audit import asked
+from clew.cli.subjects import given
+from clew.consent.current import authority
+from clew.context import Context
+from clew.errors import ClewError
+from clew.report.document import Document
+
+Report = tuple[str, dict[str, Any], Document]  # with the verdict
+
+
+def model_report(context: Context, about: str, made: str) -> Report:
+    """Answer about a model."""
+    trace = audit_model(context, model_version(context, about))
+    return trace.verdict, trace.as_json(), model_page(trace, made)
+
+
+def subject_report(
+    context: Context, about: str, when: str | None, made: str, *, reveal: bool
+) -> Report:
+    """Answer about a subject, with a proof where it is asked for since when."""
+    name = given(about)
+    moment = since(context, when, datetime.now(UTC)) if when else None
+    found = asked(context, name, offline=False)
+    proof = prove(context, name, moment) if moment else None
+    consent = _consent(context, name)
+    shown = name if reveal else found.token or "an unknown subject"
+    document = found.as_json() | {"consent": consent, "excluded": proof and proof.as_json()}
+    verdict = worst([found.verdict, proof.verdict]) if proof else found.verdict
+    whole = subject_page(found, shown, made, consent=consent, proof=proof)
+    return verdict, document | {"verdict": verdict}, whole
+
+
+def _consent(context: Context, subject: str) -> str:
+    """Return what the registry that holds says of a subject, empty where there is none."""
+    if context.pipeline.consent is None:
+        return ""
+    try:
+        said = authority(context).get(subject)
+    except ClewError as error:
+        return f"it can't be told, as {error.what}"
+    return f"{said.status} since {said.updated_at:%Y-%m-%d %H:%M} UTC" if said else "none recorded"
