@@ -298,16 +298,18 @@ def _leave(context: Context, step: str, name: str, *, mine: bool) -> Job:  # noq
 
 def _wait(context: Context, step: str, name: str, *, mine: bool) -> Job:
     """Follow a job; Detached when somebody else's is left on an interrupt."""
-    context.reporter.step(step, f"job {name}")
     try:
+        context.reporter.step(step, f"job {name}")
         return context.executor.wait(name, lambda line: _show(context.reporter, line))
     except KeyboardInterrupt:
-        if not mine:
-            raise Detached(name, interrupted=True) from None
-        context.executor.stop(name)
-        stopped = context.executor.find(name)
-        if stopped is not None and stopped.status is not JobStatus.IN_PROGRESS:
-            _close(context, stopped)
+        # The executor may have stopped it already, also somebody else's, where that was wished.
+        if (found := context.executor.find(name)) and found.status is JobStatus.IN_PROGRESS:
+            if not mine:
+                raise Detached(name, interrupted=True) from None
+            context.executor.stop(name)
+            found = context.executor.find(name)
+        if found is not None and found.status in ENDED:
+            _close(context, found)
         raise
 
 

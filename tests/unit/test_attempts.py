@@ -280,3 +280,55 @@ def test_the_last_failure_is_the_one_that_is_told() -> None:
             jobs.run(**asked)
     assert jobs.name(2) in str(failed.value)
     assert len(jobs.executor.jobs) == 2
+
+
+# --- an interrupt --------------------------------------------------------------------------------
+
+
+def interrupted(jobs: Bench, *, stopped: bool) -> None:
+    """Press Ctrl-C at the next wait; the executor may have stopped the job by then."""
+
+    def at_wait(name: str) -> None:
+        if stopped:
+            jobs.executor.stop(name)
+        raise KeyboardInterrupt
+
+    jobs.executor.at_wait = at_wait
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_job_that_an_interrupt_stopped_is_over_in_mlflow_too(*, attached: bool) -> None:
+    jobs = bench()
+    if attached:
+        with pytest.raises(Detached):
+            jobs.run(detach=True)
+    interrupted(jobs, stopped=True)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run()
+    assert [run.status for run in jobs.tracker.held.values()] == ["KILLED"]
+
+
+def test_somebody_elses_job_is_left_working_by_an_interrupt() -> None:
+    jobs = bench()
+    with pytest.raises(Detached):
+        jobs.run(detach=True)
+    interrupted(jobs, stopped=False)
+    with pytest.raises(Detached) as left:
+        jobs.run()
+    assert left.value.exit_code == 130
+    assert jobs.executor.stopped == []
+    assert [run.status for run in jobs.tracker.held.values()] == ["RUNNING"]
+
+
+def test_a_job_that_ended_at_the_moment_of_the_interrupt_keeps_its_result() -> None:
+    jobs = bench()
+
+    def at_wait(name: str) -> None:
+        jobs.executor.end(name)
+        raise KeyboardInterrupt
+
+    jobs.executor.at_wait = at_wait
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run()
+    assert jobs.run() == jobs.name(1)
+    assert jobs.executor.stopped == []
