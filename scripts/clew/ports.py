@@ -30,6 +30,10 @@ class Reporter(Protocol):
     def progress(self, verb: str, done: int, total: int, what: str = "files") -> None:
         """Show how many of how many files were, say, pushed."""
 
+    def confirm(self, question: str) -> bool:  # noqa: ARG002
+        """Ask whoever is at the terminal; False where nobody is."""
+        return False
+
 
 # --- DVC -------------------------------------------------------------------------------------
 
