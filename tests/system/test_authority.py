@@ -169,3 +169,28 @@ def revoke_unseen(people: People) -> None:
     hook = people.origin / "hooks/post-receive"
     hook.write_text(REVOKED_MEANWHILE)
     hook.chmod(0o755)
+
+
+REGISTERED_AGAIN = """
+import sys, mlflow
+client = mlflow.MlflowClient(sys.argv[1])
+old = client.get_model_version('small-model', '1')
+for _ in range(24):
+    client.create_model_version('small-model', old.source, run_id=old.run_id, tags=dict(old.tags))
+"""
+
+
+def test_no_model_is_too_old_to_be_looked_at(known: People) -> None:
+    known.call("python", "-c", REGISTERED_AGAIN, f"sqlite:///{known.work}/.clew/mlflow.db")
+    known.git("checkout", "-qb", "bob-leaves")
+    revoke(known, BOB)
+    report = json.loads(known.clew("report", "--format", "json").stdout)
+    assert len(report["consent"]["affected"]) == 25
+    assert report["consent"]["affected"][0]["live"]
+    known.git("push", "-q", "origin", "bob-leaves:main")
+    kept = known.answer("reconcile")["consent"]["models"]
+    clean = {uri for uri, one in kept.items() if one["verdict"] == "clean"}
+    assert {f"{MODEL}/{number}" for number in range(1, 26)} == kept.keys() - clean
+    tags = tracked(known)["version tags"]
+    said = {number: value for number, key, value in tags if key == "clew.consent"}
+    assert "clean" not in {said[number] for number in range(1, 26)}
