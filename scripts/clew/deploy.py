@@ -10,7 +10,7 @@ from clew import lineage
 from clew.consent.current import hold_to_consent
 from clew.context import Context
 from clew.deployable import deployable, refuse_name
-from clew.errors import ConfigError, NotLive, OutsideError
+from clew.errors import ClewError, ConfigError, NotLive, OutsideError
 from clew.identity import digest
 from clew.packages import ARN, ModelPackage
 from clew.ports import ModelVersion
@@ -290,24 +290,36 @@ def _tested_or_back(
     name: str,
     proven: Endpoint | None,
 ) -> str:
+    """Return what the test did; untested, for whatever reason, is not good enough to stay."""
     try:
         return _smoke_test(context, endpoints, version, name)
-    except (ModelRefused, OutsideError) as error:  # untested is not good enough to stay
-        reason = str(error)
+    except ModelRefused as error:
+        failed = NotLive(f"the model failed its test on {name}: {error}")
+    except ClewError as error:
+        failed = NotLive(f"the model could not be tested on {name}: {error}")
+    failed.fix = _brought_back(context, endpoints, name, proven, failed.what)
+    raise failed
+
+
+def _brought_back(
+    context: Context, endpoints: Endpoints, name: str, proven: Endpoint | None, why: str
+) -> str:
+    """Return what is live instead of a model that can't stay."""
     if proven is None:
         _delete(context, endpoints, name)
-        fix = "The endpoint is deleted again."
-    else:
+        return "The endpoint is deleted again."
+    try:
         endpoints.update(name, proven.config)
         back = endpoints.wait(name, _teller(context, "deploy"))
-        if back is None or back.config != proven.config:
-            raise OutsideError(
-                f"the model failed its test on {name} ({reason}), and {proven.config} could not "
-                f"be brought back: {back.reason if back else 'the endpoint is gone'}",
-                fix="Run `clew deploy` with the version that should be live.",
-            )
-        fix = f"{proven.config} is live again."
-    raise NotLive(f"the model failed its test on {name}: {reason}", fix=fix)
+        said = back.reason if back else "the endpoint is gone"
+    except ClewError as error:
+        back, said = None, error.what
+    if back is None or back.config != proven.config:
+        raise OutsideError(
+            f"{why}; and {proven.config} could not be brought back: {said}",
+            fix="Run `clew deploy` with the version that should be live.",
+        )
+    return f"{proven.config} is live again."
 
 
 def _smoke_test(

@@ -208,8 +208,11 @@ def _environment(files: _Files, pipeline: Pipeline, executor: str) -> dict[str, 
     if pipeline.code.lock is not None:
         environment["lock"] = files.ids([pipeline.code.lock], "as code.lock")[pipeline.code.lock]
     if executor == "sagemaker" and pipeline.executor.sagemaker is not None:
-        image = pipeline.executor.sagemaker.image
+        settings = pipeline.executor.sagemaker
+        image = settings.image
         environment["image"] = image if isinstance(image, str) else asdict(image)
+        if settings.environment:
+            environment["variables"] = dict(settings.environment)
     return environment
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from clew import lineage
 from clew.budget import refuse_over_budget
 from clew.context import Context
-from clew.errors import Detached, JobFailed
+from clew.errors import ClewError, Detached, JobFailed
 from clew.identity import RunId
 from clew.ports import Job, JobExists, JobSpec, JobStatus, Reporter
 from clew.redaction import without_secrets
@@ -18,11 +19,15 @@ from clew.request import RunRequest
 
 PROGRESS = re.compile(r"clew: (?P<verb>\w+) (?P<done>\d+)/(?P<total>\d+) files")  # clew.container
 FAILURE = "clew.failure"  # the tag in which `Tracker.finish` keeps its reason
+TAKEN_UP = "clew.taken_up"  # the tag with the jobs whose results were found whole, by name
 WANTED = "clew.wanted_by"  # the tag with the commit whose run last took the job for its own
 UNPUBLISHED = "unpublished"  # its value for a commit that the Git remote did not have then
 RUNTIME, WAIT = "MaxRuntimeExceeded", "MaxWaitTimeExceeded"  # SageMaker's words for its limits
 OF_AWS = ("InternalServerError", "CapacityError")  # failures that are not the job's own
 ENDED = (JobStatus.FAILED, JobStatus.STOPPED)
+PROCESS = "process"  # the step that --force does anew
+
+Lacks = Callable[[Job], ClewError | None]  # why what a completed job left will not do
 
 
 def job_name(pipeline: str, step: str, key: str, attempt: int) -> str:
@@ -38,29 +43,35 @@ class Attempt:
     name: str
     job: Job | None  # running, completed, or ended in a way that is not for another attempt
     passed: tuple[Job, ...] = ()  # attempts before it, which left nothing
+    lacking: ClewError | None = None  # why what it left, completed as it is, will not do
 
 
 def attempt_for(
-    context: Context,
-    request: RunRequest,
-    step: str,
-    key: str,
-    usable: Callable[[Job], bool],
-    first: int = 1,
+    context: Context, request: RunRequest, step: str, key: str, lacks: Lacks, first: int = 1
 ) -> Attempt:
     """Look for the job of a key; changes nothing.
 
-    An attempt that failed, or whose results are gone (`usable`), leads to the next, unless it
-    `stands`.
+    An attempt that left nothing leads to the next one where there is a next one, or where it does
+    not `stand`.
     """
+
+    @functools.cache
+    def found(number: int) -> Job | None:
+        return context.executor.find(job_name(context.pipeline.name, step, key, number))
+
     passed: list[Job] = []
     for number in itertools.count(first):
-        name = job_name(context.pipeline.name, step, key, number)
-        job = context.executor.find(name)
+        name, job = job_name(context.pipeline.name, step, key, number), found(number)
         if job is None or job.status is JobStatus.IN_PROGRESS:
             return Attempt(number, name, job, tuple(passed))
-        if usable(job) if job.status is JobStatus.COMPLETED else stands(context, request, job):
+        completed = job.status is JobStatus.COMPLETED
+        lacking = lacks(job) if completed else None
+        whole = completed and lacking is None
+        if whole and not (_anew(request, step) and taken_up(context, job)):
             return Attempt(number, name, job, tuple(passed))
+        # Somebody asked for the one after it: what that left must not be lost behind this one.
+        if not whole and found(number + 1) is None and _stays(context, request, step, job):
+            return Attempt(number, name, job, tuple(passed), lacking)
         passed.append(job)
     raise AssertionError("unreachable")
 
@@ -71,17 +82,18 @@ def run_job(
     step: str,
     key: str,
     make: Callable[[str], JobSpec],
-    usable: Callable[[Job], bool],
+    lacks: Lacks,
 ) -> Job:
-    """Return the completed job of this key, started if there is none; JobFailed when it fails.
+    """Return the completed job of this key with whole results, started if there is none.
 
-    One that found no machine leads to the next attempt, `capacity_attempts` times: over all runs
-    where nobody waits for them, else the end of each job would start the next for ever. Detached
-    when there is a job that should not be waited for.
+    JobFailed when it fails, and the error of `lacks` when its results will not do. One that found
+    no machine leads to the next attempt, `capacity_attempts` times: over all runs where nobody
+    waits for them, else the end of each job would start the next for ever. Detached when there is a
+    job that should not be waited for.
     """
     refused, first = 0, 1
     while True:
-        attempt = attempt_for(context, request, step, key, usable, first)
+        attempt = attempt_for(context, request, step, key, lacks, first)
         if attempt.job is None and (last := _not_for_machines(context, request, attempt.passed)):
             raise _given_up(context, last)
         for job in attempt.passed:
@@ -90,6 +102,8 @@ def run_job(
         job = _ended(context, request, step, key, make, attempt)
         if job.status is JobStatus.COMPLETED:
             _record(context, job)
+            if lacking := attempt.lacking if job is attempt.job else lacks(job):
+                raise _refused(context, job, lacking)
             return job
         refused += job.no_capacity
         if not job.no_capacity or refused >= context.pipeline.executor.capacity_attempts:
@@ -116,11 +130,38 @@ def _not_for_machines(context: Context, request: RunRequest, passed: Sequence[Jo
 
 def _given_up(context: Context, job: Job) -> JobFailed:
     """Return the failure, once MLflow holds it; it says whether that was so before."""
-    run = context.tracker.run(run_id_of(job))
     error = failure(context, job)
-    error.told_before = run is not None and FAILURE in run.tags
+    error.told_before = _told(context, job)
     _close(context, job)
     return error
+
+
+def _refused(context: Context, job: Job, lacking: ClewError) -> ClewError:
+    """Return why what a job left will not do, once MLflow holds it."""
+    if isinstance(lacking, JobFailed):
+        lacking.told_before = _told(context, job)
+    if context.tracker.run(run_id_of(job)) is not None:
+        context.tracker.finish(run_id_of(job), "FAILED", lacking.what)
+    return lacking
+
+
+def _told(context: Context, job: Job) -> bool:
+    """Tell whether somebody heard how a job ended: its MLflow run holds the reason then."""
+    run = context.tracker.run(run_id_of(job))
+    return run is not None and FAILURE in run.tags
+
+
+def taken_up(context: Context, job: Job) -> bool:
+    """Tell whether a job's results were whole once, or nobody keeps account of them any more."""
+    run = context.tracker.run(run_id_of(job))
+    return run is None or job.name in run.tags.get(TAKEN_UP, "").split()
+
+
+def taking_up(context: Context, job: Job) -> dict[str, str]:
+    """Return the tag of a job's MLflow run by which its results count as taken up."""
+    run = context.tracker.run(run_id_of(job))
+    known = run.tags.get(TAKEN_UP, "").split() if run else []
+    return {TAKEN_UP: " ".join(dict.fromkeys([*known, job.name]))}
 
 
 def _ended(
@@ -163,8 +204,22 @@ def _checkpoints(attempt: Attempt) -> str:
     return since
 
 
+def _anew(request: RunRequest, step: str) -> bool:
+    return request.reprocess and step == PROCESS
+
+
+def _stays(context: Context, request: RunRequest, step: str, job: Job) -> bool:
+    """Tell whether a job without whole results is the answer, rather than a reason to try again."""
+    if job.status is not JobStatus.COMPLETED:
+        return stands(context, request, job)
+    # Its own stages and data left nothing, so they would again. What was whole once got lost since.
+    if request.retry or _anew(request, step) or taken_up(context, job):
+        return False
+    return context.executor.usage is not None or not _told(context, job)
+
+
 def stands(context: Context, request: RunRequest, job: Job) -> bool:
-    """Tell whether a job that left nothing is the answer, rather than a reason to try again.
+    """Tell whether a job that failed is the answer, rather than a reason to try again.
 
     Where jobs cost money it is when it failed by its own fault, until --retry. Otherwise whoever
     left it, or was killed while it ran, hears once how it ended: the MLflow run says whether
@@ -195,13 +250,14 @@ def failure(context: Context, job: Job) -> JobFailed:
         fix = "Run it again: that starts another."
     elif job.reason.startswith((RUNTIME, WAIT)):
         key = "max_runtime_hours" if job.reason.startswith(RUNTIME) else "spot.max_wait_hours"
-        fix = f"Give it more time in pipeline.yaml: executor, {key}.{_once_more(context)}"
+        fix = f"Give it more time in pipeline.yaml: executor, {key}.{once_more(context)}"
     elif context.executor.usage is not None:
-        fix = f"Fix the cause, and commit.{_once_more(context)}"
+        fix = f"Fix the cause, and commit.{once_more(context)}"
     return JobFailed(f"the job {job.name} failed: {without_secrets(job.reason)}", fix=fix)
 
 
-def _once_more(context: Context) -> str:
+def once_more(context: Context) -> str:
+    """Return how the same is paid for again, where jobs cost money."""
     if context.executor.usage is None:
         return ""
     return " The same is paid for once more only by `clew run --retry`."
@@ -242,16 +298,18 @@ def _leave(context: Context, step: str, name: str, *, mine: bool) -> Job:  # noq
 
 def _wait(context: Context, step: str, name: str, *, mine: bool) -> Job:
     """Follow a job; Detached when somebody else's is left on an interrupt."""
-    context.reporter.step(step, f"job {name}")
     try:
+        context.reporter.step(step, f"job {name}")
         return context.executor.wait(name, lambda line: _show(context.reporter, line))
     except KeyboardInterrupt:
-        if not mine:
-            raise Detached(name, interrupted=True) from None
-        context.executor.stop(name)
-        stopped = context.executor.find(name)
-        if stopped is not None and stopped.status is not JobStatus.IN_PROGRESS:
-            _close(context, stopped)
+        # The executor may have stopped it already, also somebody else's, where that was wished.
+        if (found := context.executor.find(name)) and found.status is JobStatus.IN_PROGRESS:
+            if not mine:
+                raise Detached(name, interrupted=True) from None
+            context.executor.stop(name)
+            found = context.executor.find(name)
+        if found is not None and found.status in ENDED:
+            _close(context, found)
         raise
 
 

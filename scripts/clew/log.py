@@ -54,23 +54,31 @@ class Log(Protocol):
     def logged(self) -> list[Entry]:
         """Return all entries, the first first, as this clone has them.
 
-        Unverifiable when one can't be read.
+        Unverifiable when one can't be read, or what the remote had is not among them.
         """
 
     def head(self) -> CommitSha | None:
         """Return the id of the last entry, None while there is none."""
 
     def fetch(self) -> None:
-        """Bring the remote's entries here; nothing happens where there is no remote.
+        """Bring the remote's entries here, all of them; where there is no remote, what it once had.
 
         Unverifiable when the remote's log is not a continuation of what was seen of it before,
         OutsideError when it can't be asked.
         """
 
+    def unlogged(self) -> list[str]:
+        """Return the data versions of which there is a tag, here or in the remote, and no entry.
+
+        The remote's tags are those that the last `fetch` saw.
+        """
+        return []
+
     def append(self, drafts: Sequence[Draft], *, publish: bool) -> None:
         """Add the entries that are not there yet, after all that the remote has.
 
         With `publish` they are pushed too. Of two that write at once, both end up in the log.
+        Unverifiable when the remote has data versions that were logged, and their log no more.
         """
 
 

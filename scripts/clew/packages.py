@@ -6,15 +6,17 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from clew import lineage
 from clew.chain import Trace
 from clew.config.model import SageMaker
 from clew.context import Context
 from clew.errors import ClewError, OutsideError
-from clew.evaluate import Evaluation
 from clew.ports import ModelVersion
+
+if TYPE_CHECKING:
+    from clew.evaluate import Evaluation
 
 ARN = "sagemaker.model_package_arn"  # the tag by which a MLflow App names the package it made
 APPROVED, REJECTED, PENDING = "Approved", "Rejected", "PendingManualApproval"

@@ -67,8 +67,7 @@ def _job(context: Context, request: RunRequest, step: str, key: str, detail: str
     """Return what a run would do about a job: take one that is there, or start one."""
     if context.executor.usage is None:
         return PlannedStep(step, "create", detail)
-    again = step == "process" and request.reprocess
-    attempt = attempt_for(context, request, step, key, usable=lambda _job: not again)
+    attempt = attempt_for(context, request, step, key, lacks=lambda _job: None)
     job = attempt.job
     if job is None:
         refuse_over_budget(context, step, key)

@@ -30,6 +30,10 @@ class Reporter(Protocol):
     def progress(self, verb: str, done: int, total: int, what: str = "files") -> None:
         """Show how many of how many files were, say, pushed."""
 
+    def confirm(self, question: str) -> bool:  # noqa: ARG002
+        """Ask whoever is at the terminal; False where nobody is."""
+        return False
+
 
 # --- DVC -------------------------------------------------------------------------------------
 
@@ -208,6 +212,7 @@ class ModelVersion:
     tags: Mapping[str, str]
     aliases: tuple[str, ...] = ()
     created: float = 0.0  # seconds since 1970, by MLflow's clock
+    source: str = ""  # where its bytes are, without credentials; of a copy, where they really are
 
     @property
     def uri(self) -> str:
@@ -261,6 +266,9 @@ class Tracker(Protocol):
     def has_model(self, run_id: RunId) -> bool:
         """Tell whether the run holds a model that can be registered."""
 
+    def model_source(self, run_id: RunId) -> str | None:
+        """Return where the run's model is, in the words of `ModelVersion.source`, if it has one."""
+
     def create_version(self, run_id: RunId, tags: Mapping[str, str]) -> ModelVersion:
         """Register the run's logged model; of two for one run fingerprint the later is removed."""
 
@@ -269,6 +277,9 @@ class Tracker(Protocol):
     def version(self, name: str, version_or_alias: str) -> ModelVersion | None: ...
 
     def versions(self, tags: Mapping[str, str]) -> list[ModelVersion]: ...
+
+    def every_version(self) -> list[ModelVersion]:
+        """Return all versions of all registered models, this pipeline's or not."""
 
     def latest_versions(self, count: int) -> list[ModelVersion]:
         """Return the last so many versions of the model, the newest first, without aliases."""

@@ -13,13 +13,13 @@ from clew import lineage
 from clew.bundle import Bundle, bundle
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, pointers_in
-from clew.errors import ConfigError, JobFailed, Unverifiable
+from clew.errors import ClewError, ConfigError, JobFailed, Unverifiable
 from clew.identity import CommitSha, Pointer, RunId, digest
 from clew.inputs import added_inputs, inputs_of, stages_before
-from clew.jobs import run_id_of, run_job
+from clew.jobs import run_id_of, run_job, taking_up
 from clew.merges import woven
 from clew.ports import Job, JobSpec
-from clew.remote_data import ensure_in_remote
+from clew.remote_data import ensure_in_remote, refusal
 from clew.request import RunRequest
 
 
@@ -134,8 +134,9 @@ def _run(
         "process",
         key,
         make,
-        usable=lambda job: _is_current(context, request, job),
+        lacks=lambda job: _lacks(context, request, job),
     )
+    context.tracker.record(run_id_of(job), tags=taking_up(context, job))
     return Processed(stale, _lock_of(job), run_id_of(job), job)
 
 
@@ -157,25 +158,27 @@ def _spec(
 
 
 def _lock_of(job: Job) -> bytes:
-    if job.output is None:
-        raise JobFailed(f"the processing job {job.name} left no output")
-    lock = job.output / "output/data/dvc.lock"
-    if not lock.exists():
+    lock = job.output / "output/data/dvc.lock" if job.output else None
+    if lock is None or not lock.exists():
         raise JobFailed(f"the processing job {job.name} left no dvc.lock")
     return lock.read_bytes()
 
 
-def _is_current(context: Context, request: RunRequest, job: Job) -> bool:
-    """Tell whether an earlier job's data will do: with --force only what nobody took up yet."""
-    if request.reprocess:
-        run = context.tracker.run(run_id_of(job))
-        if run is None or run.status != "RUNNING":
-            return False
-    return _is_in_remote(context, request, job)
-
-
-def _is_in_remote(context: Context, request: RunRequest, job: Job) -> bool:
-    """Tell whether the data that an earlier job made is still there."""
+def _lacks(context: Context, request: RunRequest, job: Job) -> ClewError | None:
+    """Return why the data that a job made can't be taken up, None where the remote holds it."""
+    again = f"make the data again: `clew run --force`{', paid for again' if job.arn else ''}."
     (stages,) = context.read(request.commit, DEFINITIONS)
-    pointers = pointers_in(_lock_of(job), stages or b"", context.pipeline.data.outputs)
-    return not context.store.problems(pointers)
+    try:
+        pointers = pointers_in(_lock_of(job), stages or b"", context.pipeline.data.outputs)
+    except JobFailed as error:
+        return JobFailed(error.what, fix=again.capitalize())
+    except ConfigError as error:
+        what = f"the dvc.lock that the job {job.name} left can't be used: {error.what}"
+        return Unverifiable(what, fix=f"Restore it and delete {job.output}, or {again}")
+    if not (problems := context.store.problems(pointers)):
+        return None
+    return Unverifiable(
+        f"the job {job.name} left a dvc.lock that the data does not match: "
+        f"{refusal(context, problems).what}",
+        fix=f"Restore these objects, or the dvc.lock and delete {job.output}, or {again}",
+    )

@@ -48,6 +48,13 @@ class FileChange(NamedTuple):
     removed: int | None
 
 
+class RemoteBranches(NamedTuple):
+    """The branches of a remote as they are now."""
+
+    default: str | None  # the one that a clone checks out; None: the remote does not say
+    tips: Mapping[str, CommitSha]
+
+
 class Repository(Protocol):
     """A Git repository: everything is read at a commit, nothing from the working tree."""
 
@@ -123,6 +130,15 @@ class Repository(Protocol):
 
     def branches(self) -> dict[str, CommitSha]:
         """Return the remote's branches as they are now, their commits brought here."""
+
+    def remote_branches(self) -> RemoteBranches:
+        """Return the remote's branches as they are now, their commits left there."""
+
+    def bring_branches(self, tips: Mapping[str, CommitSha]) -> None:
+        """Fetch the commits of these branches that this clone lacks."""
+
+    def is_behind(self, commit: CommitSha, tips: Iterable[CommitSha]) -> bool:
+        """Tell whether one of the tips that this clone has contains the commit."""
 
     def merge_base(self, one: CommitSha, other: CommitSha) -> CommitSha | None:
         """Return the commit that two histories share last; None when they share none."""

@@ -14,10 +14,14 @@ LAYERS = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownlo
 WRITE_LOG = ("logs:CreateLogStream", "logs:PutLogEvents")
 READ_LOG = ("logs:DescribeLogStreams", "logs:GetLogEvents")
 USE_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
-JOIN_VPC = (
-    *("ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeDhcpOptions"),
-    *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets"),
-    "ec2:DescribeVpcs",
+CREATE_INTERFACE = "ec2:CreateNetworkInterface"
+INTERFACES = (
+    *(CREATE_INTERFACE, "ec2:CreateNetworkInterfacePermission"),
+    *("ec2:DeleteNetworkInterface", "ec2:DeleteNetworkInterfacePermission"),
+)
+LOOK_AT_VPC = (  # of these AWS knows no resource
+    *("ec2:DescribeDhcpOptions", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"),
+    *("ec2:DescribeSubnets", "ec2:DescribeVpcs"),
 )
 REGISTER = (
     *("sagemaker:CreateModelPackage", "sagemaker:CreateModelPackageGroup"),
@@ -40,7 +44,7 @@ def job_rights(
         *_files(settings, settings.s3_prefix, ("s3:GetObject", "s3:PutObject")),
         *(_files(settings, remote, data) if remote.startswith("s3://") else ()),
         *_container(settings, image, f"{kind}Jobs"),
-        *(_each(JOIN_VPC, "*") if settings.network.subnets else ()),
+        *_network(settings),
         *_key(settings),
         *(Right("secretsmanager:GetSecretValue", arn) for arn in settings.secrets.values()),
         *(
@@ -56,7 +60,7 @@ def serving_rights(settings: SageMaker, image: str) -> list[Right]:
     return [
         *_files(settings, f"{settings.s3_prefix}/jobs", ("s3:GetObject",)),
         *_container(settings, image, "Endpoints/*"),
-        *(_each(JOIN_VPC, "*") if settings.network.subnets else ()),
+        *_network(settings),
         *_key(settings),
     ]
 
@@ -97,6 +101,19 @@ def _container(settings: SageMaker, image: str, logs: str) -> list[Right]:
         return rights  # AWS's own registries are open to all
     repository = _arn(settings, "ecr", f"repository/{found.repository}")
     return [*rights, Right("ecr:GetAuthorizationToken", "*"), *_each(LAYERS, repository)]
+
+
+def _network(settings: SageMaker) -> list[Right]:
+    network = settings.network
+    if not network.subnets:
+        return []
+    places = [f"subnet/{one}" for one in network.subnets]
+    places += [f"security-group/{one}" for one in network.security_groups]
+    return [
+        *_each(LOOK_AT_VPC, "*"),
+        *_each(INTERFACES, _arn(settings, "ec2", "network-interface/*")),
+        *(Right(CREATE_INTERFACE, _arn(settings, "ec2", place)) for place in places),
+    ]
 
 
 def _key(settings: SageMaker) -> list[Right]:

@@ -16,7 +16,11 @@ TAGGED = ("run_fingerprint", "data_git_commit_id")  # what deploy writes on an e
 def trace_endpoint(context: Context, endpoints: Endpoints, name: str) -> Trace:
     """Return the chain of what an endpoint serves; ConfigError when there is no such endpoint."""
     result = Trace(f"{SCHEME}{name}")
-    live = endpoints.find(name)
+    try:
+        live = endpoints.find(name)
+    except ClewError as error:
+        result.check(f"the endpoint {name}", None, error.what)
+        return result
     if live is None:
         raise ConfigError(f"there is no endpoint {name}", fix="See `aws sagemaker list-endpoints`.")
     source = f"DescribeEndpoint {name}"

@@ -13,10 +13,10 @@ from clew.bundle import Bundle, bundle
 from clew.consent.current import standing_at
 from clew.consent.standing import refuse_withdrawn
 from clew.context import Context
-from clew.errors import JobFailed
+from clew.errors import ClewError, JobFailed, Unverifiable
 from clew.identity import RunId
 from clew.inputs import inputs_of
-from clew.jobs import run_id_of, run_job
+from clew.jobs import once_more, run_id_of, run_job, taking_up
 from clew.metrics import read_metrics
 from clew.mlflow_runs import COMPLETED, TRAIN, claim, finished_training
 from clew.ports import Job, JobSpec
@@ -61,7 +61,7 @@ def train(context: Context, request: RunRequest, resolution: Resolution, parent:
         "train",
         resolution.run_fingerprint,
         make,
-        usable=lambda job: _has_results(context, job),
+        lacks=lambda job: _lacks(context, job),
     )
     return _collect(context, job, parent)
 
@@ -105,31 +105,42 @@ def _collect(context: Context, job: Job, parent: RunId) -> Trained:
     """Bring the job's results into MLflow; doing it twice changes nothing."""
     if job.output is None:
         raise JobFailed(f"the training job {job.name} left no output")
-    run_id = run_id_of(job)
-    metrics = read_metrics(job.output / "output/data", context.pipeline.train.metrics)
-    context.tracker.save_files(run_id, job.output / "output/data", "outputs")
+    run_id, data = run_id_of(job), job.output / "output/data"
+    metrics = read_metrics(data, context.pipeline.train.metrics)
+    context.tracker.save_files(run_id, data, "outputs")
     if not context.tracker.has_model(run_id):
-        model = context.executor.model(job.name)
-        if not _holds_files(model):
-            raise JobFailed(
-                f"the training job {job.name} left nothing in {context.pipeline.train.model}",
-                fix="Let a train stage write the model there (train.model of pipeline.yaml).",
-            )
-        context.tracker.save_files(run_id, model, "model")
-    tags = {**COMPLETED, **lineage.job_record(job), "mlflow.parentRunId": parent}
-    context.tracker.record(run_id, metrics=metrics, tags=tags)
+        context.tracker.save_files(run_id, context.executor.model(job.name), "model")
+    tags = {**COMPLETED, **lineage.job_record(job), **taking_up(context, job)}
+    context.tracker.record(run_id, metrics=metrics, tags={**tags, "mlflow.parentRunId": parent})
     context.tracker.finish(run_id, "FINISHED")
     return Trained(run_id, metrics, reused=False, job=job)
 
 
-def _has_results(context: Context, job: Job) -> bool:
-    """Tell whether an earlier job left all that pipeline.yaml now asks for."""
-    run_id = run_id_of(job)
-    if job.output is None or context.tracker.run(run_id) is None:
-        return False
-    metrics = [job.output / "output/data" / file.path for file in context.pipeline.train.metrics]
-    has_model = context.tracker.has_model(run_id) or _holds_files(context.executor.model(job.name))
-    return has_model and all(path.exists() for path in metrics)
+def _lacks(context: Context, job: Job) -> ClewError | None:
+    """Return what is not there of all that pipeline.yaml asks for, None where nothing is amiss."""
+    run_id, train = run_id_of(job), context.pipeline.train
+    if context.tracker.run(run_id) is None:
+        return Unverifiable(
+            f"the MLflow run {run_id} of the job {job.name} was deleted",
+            fix="Restore it with `mlflow runs restore`; else another job is started.",
+        )
+    again = once_more(context)
+    missing = [file.path for file in train.metrics if not _has(job, file.path)]
+    if missing:
+        return JobFailed(
+            f"the training job {job.name} left no {', '.join(missing)}",
+            fix=f"Let a train stage write it (train.metrics of pipeline.yaml), and commit.{again}",
+        )
+    if context.tracker.has_model(run_id) or _holds_files(context.executor.model(job.name)):
+        return None
+    return JobFailed(
+        f"the training job {job.name} left nothing in {train.model}",
+        fix=f"Let a train stage write the model there (train.model of pipeline.yaml).{again}",
+    )
+
+
+def _has(job: Job, path: str) -> bool:
+    return job.output is not None and (job.output / "output/data" / path).exists()
 
 
 def _holds_files(folder: Path) -> bool:

@@ -1,7 +1,6 @@
 """A small GitHub that remembers; every answer has all that GitHub's own description asks for.
 
-It stands behind Prism, which holds each request and answer against that description. How GitHub
-behaves when things go wrong is not played here.
+It stands behind Prism, which holds each request and answer against that description.
 """
 
 from __future__ import annotations
@@ -67,6 +66,8 @@ class Upstream(Server):
         self.root = self.url  # where clew reaches it, which is what its answers point to
         self.comments: dict[int, dict[str, Any]] = {}
         self.statuses: list[dict[str, Any]] = []
+        self.on_write: list[Answer] = []  # answers to the next requests that are no GET
+        self.before_edit: Callable[[], object] | None = None
         self._ids = count(1)
         self._sample = Sample()
 
@@ -79,8 +80,13 @@ class Upstream(Server):
         self.comments.clear()
         self.statuses.clear()
         self.requests.clear()
+        self.on_write.clear()
+        self.before_edit = None
+        self._failures.clear()
 
     def answer(self, request: Request) -> Answer:
+        if request.method != "GET" and self.on_write:
+            return self.on_write.pop(0)
         for route, play in self._routes().items():
             method, _, pattern = route.partition(" ")
             found = re.fullmatch(pattern, request.path)
@@ -161,6 +167,9 @@ class Upstream(Server):
         return Answer(body=found) if found else _missing()
 
     def _update_comment(self, request: Request, number: str) -> Answer:
+        act, self.before_edit = self.before_edit, None
+        if act:
+            act()
         if int(number) in self.comments:
             self.comments[int(number)]["body"] = request.json["body"]
         return self._get_comment(request, number)
@@ -178,4 +187,10 @@ class Upstream(Server):
 
 
 def _missing() -> Answer:
-    return Answer(404, {"message": "Not Found", "documentation_url": "https://example.org/"})
+    return failure(404, "Not Found")
+
+
+def failure(status: int, message: str, **headers: str) -> Answer:
+    """Return an error in GitHub's form."""
+    body = {"message": message, "documentation_url": "https://example.org/", "status": str(status)}
+    return Answer(status, body, {name.replace("_", "-"): text for name, text in headers.items()})

@@ -220,7 +220,7 @@ def test_only_processing_may_write_data_and_only_what_is_ours_is_asked_for() -> 
     repository = "arn:aws:ecr:eu-west-1:123456789012:repository/team/jobs"
     assert Right("ecr:BatchGetImage", repository) in training
     assert Right("kms:Decrypt", str(SETTINGS.kms_key)) in training
-    assert Right("ec2:CreateNetworkInterface", "*") in training
+    assert Right("ec2:DescribeSubnets", "*") in training
     assert Right("sagemaker:CallMlflowAppApi", APP) in job_rights(
         "Training", SETTINGS, image, "s3://bucket/dvc", APP
     )
@@ -253,7 +253,7 @@ def test_a_key_and_a_network_ask_rights_of_all_who_use_them() -> None:
     for rights in (serving, own_rights(SETTINGS, "small", "small-model")):
         assert Right("kms:GenerateDataKey", key) in rights
         assert Right("kms:Decrypt", key) in rights
-    assert Right("ec2:CreateNetworkInterface", "*") in serving
+    assert Right("ec2:DescribeSubnets", "*") in serving
 
 
 def test_jobs_may_read_the_secrets_that_their_stages_need() -> None:

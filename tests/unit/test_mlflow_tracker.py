@@ -314,7 +314,7 @@ def test_two_that_say_the_same_at_once_agree(
 def test_versions_are_found_beyond_one_page(
     tracker: MlflowTracker, run_id: RunId, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "PAGE", 2)
+    monkeypatch.setattr(adapter, "VERSIONS", 2)
     with_model(tracker, run_id, tmp_path / "m")
     made = [
         tracker.create_version(run_id, {"run_fingerprint": f"{run_id}-{number}", "of": run_id})
@@ -323,6 +323,21 @@ def test_versions_are_found_beyond_one_page(
     assert tracker.versions({"of": run_id}) == made
     latest = [version.version for version in tracker.latest_versions(3)]
     assert latest == [version.version for version in made[:-4:-1]]
+
+
+def test_a_copy_under_another_name_says_where_its_bytes_are(
+    tracker: MlflowTracker, key: str, run_id: RunId, tmp_path: Path
+) -> None:
+    assert tracker.model_source(run_id) is None
+    assert tracker.model_source(RunId("0" * 32)) is None
+    with_model(tracker, run_id, tmp_path / "m")
+    made = tracker.create_version(run_id, {"run_fingerprint": key})
+    assert made.source == tracker.model_source(run_id)
+    client(tracker).copy_model_version(made.uri, key)
+    client(tracker).set_registered_model_alias(key, "champion", "1")
+    (copy,) = (one for one in tracker.every_version() if one.name == key)
+    assert (copy.run_id, copy.source, copy.aliases) == (run_id, made.source, ("champion",))
+    assert made in tracker.every_version()
 
 
 def test_check_is_quiet_about_a_good_store(tracker: MlflowTracker) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
 from clew.cli.reporters import PlainReporter, TerminalReporter
 from clew.container.messages import Progress
 from clew.jobs import PROGRESS
+from tests.terminal import Terminal
 
 
 def test_plain_lines_have_the_time_and_come_seldom(
@@ -66,3 +70,29 @@ def test_a_job_tells_its_progress_as_it_is_understood(
     found = [match.groupdict() for line in lines if (match := PROGRESS.fullmatch(line))]
     assert [row["done"] for row in found] == ["20", "500", "2000"]
     assert {row["verb"] for row in found} == {"pushed"}
+
+
+ASKING = """\
+from clew.cli.reporters import reporter
+with reporter() as shown:
+    shown.step("train", "job one")
+    print("answer", shown.confirm("Stop the job one too?"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("ci", "answer", "means"),
+    [("", "y", True), ("1", "y", True), ("", "", False), ("", "^C", False)],
+)
+def test_a_question_is_asked_below_a_live_display_and_leaving_it_means_no(
+    tmp_path: Path, ci: str, answer: str, *, means: bool
+) -> None:
+    command = [sys.executable, "-c", ASKING]
+    terminal = Terminal(command, tmp_path, {**os.environ, "CI": ci, "TERM": "xterm"})
+    terminal.until("Stop the job one too? [y/N]:")
+    if answer == "^C":
+        terminal.interrupt()
+    else:
+        terminal.type(f"{answer}\n")
+    assert terminal.end() == 0, terminal.shown
+    assert f"answer {means}" in terminal.shown

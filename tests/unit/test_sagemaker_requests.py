@@ -37,6 +37,8 @@ MOST = dataclasses.replace(
     network=Network(("subnet-0a1b",), ("sg-0a1b",)),
     kms_key="arn:aws:kms:eu-west-1:123456789012:key/1234-abcd",
     tags={"team": "vision", "cost centre": "4711"},
+    environment={"OMP_NUM_THREADS": "4"},
+    retries=5,
 )
 WARM = dataclasses.replace(LEAST, keep_alive_minutes=15)
 MAKERS = {"Training": requests.training, "Processing": requests.processing}
@@ -85,6 +87,11 @@ def test_training_says_what_the_pipeline_wants() -> None:
     }
     assert request["EnableManagedSpotTraining"]
     assert request["CheckpointConfig"]["S3Uri"] == "s3://b/c"
+    assert request["RetryStrategy"] == {"MaximumRetryAttempts": 5}
+    assert request["Environment"] == {"OMP_NUM_THREADS": "4", "CLEW_RUN_ID": "f" * 32}
+    none = dataclasses.replace(MOST, retries=0)
+    assert "RetryStrategy" not in requests.training(spec(), none, IMAGE, PLACES)
+    assert requests.processing(spec(), MOST, IMAGE, PLACES)["Environment"]["OMP_NUM_THREADS"]
     assert request["ResourceConfig"]["InstanceCount"] == 4
     assert request["ResourceConfig"]["VolumeKmsKeyId"] == MOST.kms_key
     assert request["OutputDataConfig"]["KmsKeyId"] == MOST.kms_key
@@ -101,6 +108,7 @@ def test_training_says_what_the_pipeline_wants() -> None:
         *((kind, True) for kind in ("ml.m5.xlarge", "ml.c6i.large", "ml.p3.2xlarge")),
         *((kind, False) for kind in ("ml.g5.xlarge", "ml.p4d.24xlarge", "ml.p3dn.24xlarge")),
         *((kind, False) for kind in ("ml.g4dn.xlarge", "ml.m5d.large", "ml.trn1.2xlarge")),
+        *((kind, False) for kind in ("ml.p5.48xlarge", "ml.p5e.48xlarge", "ml.p5en.48xlarge")),
     ],
 )
 def test_machines_with_disks_of_their_own_take_no_key(kind: str, keyed: bool) -> None:

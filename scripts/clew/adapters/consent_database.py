@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from clew.consent.registry import STATUSES, Registry, Statement
+from clew.consent.registry import STATUSES, Registry, Statement, has_control, is_ahead
 from clew.errors import ConfigError, Unverifiable
 from clew.redaction import without_secrets
 
@@ -29,6 +29,8 @@ class ConsentDatabase(Registry):
             for number, (subject, status, moment, reason) in enumerate(rows, start=1):
                 if subject in (None, "") or str(subject) in found:
                     raise self._broken(number, "it has no subject_id, or one that came before")
+                if has_control(str(subject)):
+                    raise self._broken(number, "its subject_id has control characters")
                 if status not in STATUSES:
                     raise self._broken(number, f"unknown status; allowed: {', '.join(STATUSES)}")
                 at = self._moment(moment, number)
@@ -99,7 +101,10 @@ class ConsentDatabase(Registry):
             at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         except ValueError as error:
             raise self._broken(number, "updated_at is no ISO 8601 time") from error
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        if is_ahead(at):
+            raise self._broken(number, "updated_at is in the future")
+        return at
 
     def _broken(self, number: int, why: str) -> ConfigError:
         return ConfigError(f"row {number} of the table {self._name}: {why}", fix="Correct it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Self
@@ -14,7 +14,7 @@ from clew.adapters.git_write import GitWriter
 from clew.errors import ConfigError, OutsideError, Unverifiable
 from clew.identity import CommitSha
 from clew.redaction import without_secrets
-from clew.repository import Advance
+from clew.repository import Advance, RemoteBranches
 
 PUSH_ATTEMPTS = 5
 FETCH = (
@@ -29,6 +29,7 @@ PUSH = ("push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-sub
 LOST_RACES = re.compile(
     r"cannot lock ref|failed to update ref|incorrect old value|reference already"
 )
+HEADS = "refs/heads/"
 LOCAL_URL = re.compile(r"(?!\w[\w+.-]*://)(?![^/]*:)")
 PASSWORD = re.compile(r"(?P<user>ssh://[^/:@]*):[^/]*@")
 
@@ -126,14 +127,30 @@ class GitRepository(GitWriter):
         return self.tag_commit(tag)
 
     def branches(self) -> dict[str, CommitSha]:
+        tips = dict(self.remote_branches().tips)
+        self.bring_branches(tips)
+        return tips
+
+    def remote_branches(self) -> RemoteBranches:
         remote = self._remote()
         if remote is None:
-            return {}
-        heads = "refs/heads/"
-        refs = self._refs(remote, f"{heads}*")
-        known = self._known(refs.values())
-        self._bring(remote, [ref for ref, tip in refs.items() if tip not in known])
-        return {ref.removeprefix(heads): tip for ref, tip in refs.items()}
+            return RemoteBranches(None, {})
+        asked = ("ls-remote", "--quiet", "--symref", remote, "HEAD", f"{HEADS}*")
+        default: str | None = None
+        tips: dict[str, CommitSha] = {}
+        for row in self._git.run(*asked).splitlines():
+            said, _, name = os.fsdecode(row).partition("\t")
+            if name.startswith(HEADS):
+                tips[name.removeprefix(HEADS)] = CommitSha(said)
+            elif name == "HEAD" and said.startswith(f"ref: {HEADS}"):
+                default = said.removeprefix(f"ref: {HEADS}")
+        return RemoteBranches(default, tips)
+
+    def bring_branches(self, tips: Mapping[str, CommitSha]) -> None:
+        known = self._known(tips.values())
+        lacking = [f"{HEADS}{branch}" for branch, tip in tips.items() if tip not in known]
+        if lacking:
+            self._bring(self._some_remote(), lacking)
 
     def _bring(self, remote: str, refs: Iterable[str]) -> None:
         """Fetch refs' commits; no ref of this clone moves."""
@@ -144,7 +161,7 @@ class GitRepository(GitWriter):
     def is_ancestor(self, older: CommitSha, newer: CommitSha) -> bool | None:
         if self._peeled(newer) is None:
             self.on_remote(newer)  # which fetches what this clone lacks of the branches
-        return None if self._peeled(newer) is None else self._is_behind(older, [newer])
+        return None if self._peeled(newer) is None else self.is_behind(older, [newer])
 
     def merge_base(self, one: CommitSha, other: CommitSha) -> CommitSha | None:
         done = self._git.attempt("merge-base", one, other)
@@ -155,17 +172,16 @@ class GitRepository(GitWriter):
         if remote is None:
             return False
         refs = self._refs(remote, "refs/heads/*", "refs/tags/*")
-        if commit in refs.values() or self._is_behind(commit, refs.values()):
+        if commit in refs.values() or self.is_behind(commit, refs.values()):
             return True
         known = self._known(refs.values())
         missing = [ref for ref, tip in refs.items() if tip not in known]
         if not missing:
             return False
         self._bring(remote, missing)
-        return self._is_behind(commit, refs.values())
+        return self.is_behind(commit, refs.values())
 
-    def _is_behind(self, commit: CommitSha, tips: Iterable[CommitSha]) -> bool:
-        """Tell whether one of the tips that this clone has contains the commit."""
+    def is_behind(self, commit: CommitSha, tips: Iterable[CommitSha]) -> bool:
         if self._peeled(commit) is None:
             return False
         lines = [commit, *(f"^{tip}" for tip in tips)]
@@ -223,7 +239,7 @@ class GitRepository(GitWriter):
                 break
             head = self._head_of(remote, branch)
             before, wanted, there = self.object_ids([(c, path) for c in (old, new, head)])
-            if there == wanted or self._is_behind(new, [head]):
+            if there == wanted or self.is_behind(new, [head]):
                 return Advance.MOVED
             if there == before and not fits(head):
                 return Advance.OVERTAKEN

@@ -7,7 +7,9 @@ a ref of its own that only ever moves forward, so a log that was rewritten there
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from clew.identity import CommitSha
 from clew.log import KEYS, Draft, Entry, Log
 
 FORMAT = "%H%x00%P%x00%ct%x00%B%x00%x00"
+# Deeper than any log, and yet no --unshallow, which would bring the whole history of the code, too.
+WHOLE = "--depth=1000000000"
 WHO = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -32,37 +36,42 @@ class GitLog(GitRepository, Log):
         super().__init__(root)
         self._ref = f"refs/clew/log/{pipeline}"
         self._theirs = f"refs/clew/remote-log/{pipeline}"
+        self._tags = f"refs/tags/data/{pipeline}/"
+        self._tagged: frozenset[str] = frozenset()  # data versions of the remote, as last asked
+        self._known_entries: tuple[CommitSha | None, tuple[Entry, ...]] = (None, ())
 
     def logged(self) -> list[Entry]:
-        head = self.head()
-        return [] if head is None else list(self._read(head))
+        entries, seen = self._entries(self.head()), self._peeled(self._theirs)
+        if seen is not None and seen not in {entry.id for entry in entries}:
+            raise Unverifiable(
+                f"the log {self._ref} of this clone lacks {seen[:12]}, which the remote's had",
+                fix="Any `clew audit` that may ask the Git remote takes it up again.",
+            )
+        return list(entries)
 
     def head(self) -> CommitSha | None:
         return self._peeled(self._ref)
 
     def fetch(self) -> None:
         remote = self._remote()
-        if remote is None:
-            return
-        there = self._refs(remote, self._ref).get(self._ref)
-        seen = self._peeled(self._theirs)
-        if there is None and seen is not None:
-            raise self._rewritten(remote, "it is gone")
-        if there is not None and there != seen:
-            self._git.run(*FETCH, remote, self._ref)
-            if seen is not None and not self.is_ancestor(seen, there):
-                raise self._rewritten(remote, f"{there[:12]} does not continue {seen[:12]}")
-            self._git.run("update-ref", self._theirs, there)
+        if remote is not None:
+            self._mirror(remote)
         self._extend([])
+
+    def unlogged(self) -> list[str]:
+        rows = self._git.run("for-each-ref", "--format=%(refname)", self._tags).decode()
+        known = {entry.facts.get("data_version") for entry in self._entries(self.head())}
+        return sorted((self._versions(rows.split()) | self._tagged) - known)
 
     def append(self, drafts: Sequence[Draft], *, publish: bool) -> None:
         publish = publish and self._remote() is not None
-        missing = {draft.key for draft in drafts} - {entry.key for entry in self.logged()}
+        missing = {draft.key for draft in drafts} - {e.key for e in self._entries(self.head())}
         if not missing and not (publish and self.head() != self._peeled(self._theirs)):
             return
         for _ in range(PUSH_ATTEMPTS):
             if publish:
                 self.fetch()
+                self._refuse_anew(drafts)
             head = self._extend(drafts)
             if not publish or head == self._peeled(self._theirs) or self._published(head):
                 return
@@ -72,6 +81,47 @@ class GitLog(GitRepository, Log):
         )
 
     # --- parts -------------------------------------------------------------------------------
+
+    def _mirror(self, remote: str) -> None:
+        """Take over what the remote's log has by now, which must go on from what was seen of it."""
+        refs = self._refs(remote, self._ref, f"{self._tags}*")
+        self._tagged = self._versions(refs)
+        there, seen = refs.get(self._ref), self._peeled(self._theirs)
+        if there is None and seen is not None:
+            raise self._rewritten(remote, "it is gone")
+        if there is None:
+            return
+        if there != seen:
+            self._git.run(*FETCH, remote, self._ref)
+        if self._is_cut(there):
+            self._git.run(*FETCH, WHOLE, remote, self._ref)
+        if seen is not None and not self.is_ancestor(seen, there):
+            raise self._rewritten(remote, f"{there[:12]} does not continue {seen[:12]}")
+        self._git.run("update-ref", self._theirs, there)
+
+    def _versions(self, refs: Iterable[str]) -> frozenset[str]:
+        """Return the data versions among some refs."""
+        shape = re.compile(f"{re.escape(self._tags)}[0-9a-f]{{12}}")
+        return frozenset(ref.removeprefix("refs/tags/") for ref in refs if shape.fullmatch(ref))
+
+    def _refuse_anew(self, drafts: Sequence[Draft]) -> None:
+        """Refuse to begin a log where data versions show that there was one."""
+        if self._peeled(self._theirs) is not None:
+            return
+        lost = set(self.unlogged()) - {draft.facts.get("data_version") for draft in drafts}
+        if lost:
+            raise Unverifiable(
+                f"the Git remote has no log {self._ref}, and {min(lost)} was in one",
+                fix=f"Push it from a clone that has it: git push origin {self._ref}. Where none "
+                "has, what was trained before can't be told: go on under another `name`.",
+            )
+
+    def _is_cut(self, head: CommitSha) -> bool:
+        """Tell whether a shallow clone has only the end of a log."""
+        boundary = self.shallow_boundary()
+        return bool(boundary) and not boundary.isdisjoint(
+            self._git.run("rev-list", head).decode().split()
+        )
 
     def _published(self, head: CommitSha | None) -> bool:
         """Push the log; False when the remote has gone on meanwhile."""
@@ -95,7 +145,7 @@ class GitLog(GitRepository, Log):
             ours, theirs = self.head(), self._peeled(self._theirs)
             head, wanted = ours, list(drafts)
             if theirs is not None and not (ours and self.is_ancestor(theirs, ours)):
-                own = self._read(ours) if ours else ()
+                own = self._entries(ours)
                 wanted = [*(Draft(entry.kind, entry.facts) for entry in own), *wanted]
                 head = theirs
             head = self._with(head, wanted)
@@ -107,7 +157,7 @@ class GitLog(GitRepository, Log):
         )
 
     def _with(self, head: CommitSha | None, drafts: Sequence[Draft]) -> CommitSha | None:
-        known = {entry.key for entry in self._read(head)} if head else set()
+        known = {entry.key for entry in self._entries(head)}
         for draft in drafts:
             if draft.key not in known:
                 known.add(draft.key)
@@ -131,8 +181,18 @@ class GitLog(GitRepository, Log):
         )
         return CommitSha(made.decode().strip())
 
+    def _entries(self, head: CommitSha | None) -> tuple[Entry, ...]:
+        """Return the entries up to one; they never change, so they are read once."""
+        if head != self._known_entries[0]:
+            self._known_entries = head, tuple(self._read(head) if head else ())
+        return self._known_entries[1]
+
     def _read(self, head: CommitSha) -> Iterator[Entry]:
-        rows = self._git.run("log", "--reverse", f"--format={FORMAT}", head).decode()
+        if self._is_cut(head):
+            raise self._unreadable(1, head, "this clone is shallow and has only the log's end")
+        # A clone's grafts would leave entries out.
+        whole = {"GIT_GRAFT_FILE": os.devnull}
+        rows = self._git.run("log", "--reverse", f"--format={FORMAT}", head, env=whole).decode()
         above = ""
         for number, row in enumerate(rows.split("\0\0\n")[:-1], start=1):
             sha, parents, seconds, text = row.split("\0", 3)

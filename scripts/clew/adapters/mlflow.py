@@ -11,8 +11,8 @@ import logging
 import math
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from clew.ports import ModelVersion, TrackedDataset, TrackedRun, Tracker
 from clew.redaction import without_secrets
 
 PAGE = 1_000  # MLflow's largest page
+VERSIONS = 200  # of model versions it is smaller
 BATCH = 100  # params or tags per request
 TAG_CHARACTERS = 8_000
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 MODEL = "model"  # artifact name of the model in its run
 
 
@@ -86,19 +88,10 @@ class MlflowTracker(Tracker):
 
     def _search(self, query: str) -> Iterator[TrackedRun]:
         experiment = self._connection.known_experiment
-        token: str | None = None
-        while experiment is not None:
-            page = self._client.search_runs(
-                [experiment],
-                query,
-                max_results=PAGE,
-                order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
-                page_token=token,
-            )
-            yield from map(_run, page)
-            token = page.token
-            if not token:
-                return
+        if experiment is not None:
+            order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+            search = partial(self._client.search_runs, [experiment], query, order_by=order)
+            yield from map(_run, _paged(search, PAGE))
 
     @translated
     def run(self, run_id: RunId) -> TrackedRun | None:
@@ -107,7 +100,7 @@ class MlflowTracker(Tracker):
         try:
             found = self._client.get_run(run_id)
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code in ABSENT:
                 return None
             raise
         return _run(found) if found.info.lifecycle_stage == "active" else None
@@ -200,8 +193,9 @@ class MlflowTracker(Tracker):
 
     def _model_source(self, run_id: RunId) -> tuple[str, str | None] | None:
         """Return where the run's model is: its newest logged model, else its artifact, if any."""
+        info = self._client.get_run(run_id).info
         logged = self._client.search_logged_models(
-            [self._connection.experiment],
+            [info.experiment_id],
             filter_string=f"source_run_id = {literal(run_id)}",
             order_by=[{"field_name": "creation_time", "ascending": False}],
         )
@@ -209,9 +203,20 @@ class MlflowTracker(Tracker):
         if ready:
             return ready[0].artifact_location, ready[0].model_id
         if self._client.list_artifacts(run_id, MODEL):
-            uri = self._client.get_run(run_id).info.artifact_uri
-            return f"{uri}/{MODEL}", None
+            return f"{info.artifact_uri}/{MODEL}", None
         return None
+
+    @translated
+    def model_source(self, run_id: RunId) -> str | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            source = self._model_source(run_id)
+        except MlflowException as error:
+            if error.error_code in ABSENT:
+                return None
+            raise
+        return without_secrets(source[0]) if source else None
 
     @translated
     def has_model(self, run_id: RunId) -> bool:
@@ -234,22 +239,36 @@ class MlflowTracker(Tracker):
     @translated
     def versions(self, tags: Mapping[str, str]) -> list[ModelVersion]:
         query = " and ".join(filter(None, [f"name = {literal(self._model)}", tag_filter(tags)]))
-        found: list[ModelVersion] = []
-        token: str | None = None
-        while True:
-            page = self._client.search_model_versions(
-                query, max_results=min(PAGE, 200), page_token=token
-            )
-            found += map(_version, page)
-            token = page.token
-            if not token:
-                break
-        # Search results leave aliases out.
-        named: dict[int, list[str]] = {}
-        for alias, number in self.aliases().items() if found else ():
-            named.setdefault(number, []).append(alias)
-        whole = (replace(one, aliases=tuple(named.get(one.version, ()))) for one in found)
-        return sorted(whole, key=lambda version: version.version)
+        found = list(_paged(partial(self._client.search_model_versions, query), VERSIONS))
+        named = {self._model: self.aliases()} if found else {}
+        return sorted((self._version(one, named) for one in found), key=lambda one: one.version)
+
+    @translated
+    def every_version(self) -> list[ModelVersion]:
+        found = _paged(partial(self._client.search_model_versions, ""), VERSIONS)
+        models = _paged(partial(self._client.search_registered_models, ""), PAGE)
+        named = {model.name: {a: int(n) for a, n in model.aliases.items()} for model in models}
+        return [self._version(one, named) for one in found]
+
+    def _version(
+        self, version: Any, named: Mapping[str, Mapping[str, int]] | None = None
+    ) -> ModelVersion:
+        """Return a model version; search results leave aliases out, so they are `named` apart."""
+        source, number = version.source or "", int(version.version)
+        if source.startswith("models:"):  # a copy, which keeps its bytes where they were then
+            source = self._client.get_model_version_download_uri(version.name, str(number))
+        aliases = version.aliases
+        if named is not None:
+            aliases = [a for a, n in named.get(version.name, {}).items() if n == number]
+        return ModelVersion(
+            name=version.name,
+            version=number,
+            run_id=RunId(version.run_id or ""),
+            tags=dict(version.tags),
+            aliases=tuple(aliases),
+            created=(version.creation_timestamp or 0) / 1000,
+            source=without_secrets(source),
+        )
 
     @translated
     def version(self, name: str, version_or_alias: str) -> ModelVersion | None:
@@ -261,9 +280,9 @@ class MlflowTracker(Tracker):
             else self._client.get_model_version_by_alias
         )
         try:
-            return _version(read(name, version_or_alias))
+            return self._version(read(name, version_or_alias))
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code in ABSENT:
                 return None
             raise
 
@@ -271,7 +290,7 @@ class MlflowTracker(Tracker):
     def latest_versions(self, count: int) -> list[ModelVersion]:
         query, order = f"name = {literal(self._model)}", ["version_number DESC"]
         found = self._client.search_model_versions(query, max_results=count, order_by=order)
-        return [_version(version) for version in found]
+        return [self._version(version) for version in found]
 
     @translated
     @repeated
@@ -325,15 +344,15 @@ def _run(run: Any) -> TrackedRun:
     )
 
 
-def _version(version: Any) -> ModelVersion:
-    return ModelVersion(
-        name=version.name,
-        version=int(version.version),
-        run_id=RunId(version.run_id),
-        tags=dict(version.tags),
-        aliases=tuple(version.aliases),
-        created=(version.creation_timestamp or 0) / 1000,
-    )
+def _paged(search: Callable[..., Any], size: int) -> Iterator[Any]:
+    """Yield all that a search of MLflow finds, page after page."""
+    token: str | None = None
+    while True:
+        page = search(max_results=size, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _same(known: float | None, value: float) -> bool:

@@ -64,14 +64,15 @@ class S3Files:
             file, folder = Path(name) / "archive", Path(name) / "content"
             bucket, key = split(uri)
             self._client.download_file(bucket, key, str(file))
+            folder.mkdir()  # for an archive of nothing, too
             try:
                 with tarfile.open(file) as archive:
                     archive.extractall(folder, filter="data")
             except BROKEN as error:
                 raise Unverifiable(
                     f"{uri} is no whole archive: it was truncated or overwritten",
-                    fix="Restore the version that the job uploaded, or delete it and run the same "
-                    "again, which pays for another job.",
+                    fix="Restore the version that the job uploaded; or delete it and run the same "
+                    "again with --retry, which pays for another job.",
                 ) from error
             settle(folder, target)
         return True

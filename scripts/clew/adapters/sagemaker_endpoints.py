@@ -13,6 +13,7 @@ from typing import Any
 from clew.adapters.aws import code_of, message_of, translated
 from clew.adapters.pace import Pace, PacedAws
 from clew.adapters.s3_files import S3Files
+from clew.adapters.sagemaker_requests import has_own_disks
 from clew.config.model import SageMaker
 from clew.errors import Unverifiable
 from clew.serving import BUSY, Endpoint, Endpoints, ModelRefused, Served
@@ -141,7 +142,7 @@ class SageMakerEndpoints(Endpoints):
             "ProductionVariants": [variant],
             "Tags": labels,
         }
-        if self._settings.kms_key:
+        if self._settings.kms_key and not has_own_disks(instance.type):
             config["KmsKeyId"] = self._settings.kms_key
         self._made_or_there("create_endpoint_config", **config)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from clew.adapters.aws import Aws, message_of, translated
+from clew.adapters.aws import message_of, translated
+from clew.adapters.pace import Pace, PacedAws
 from clew.edges import Entity, LineageGraph
 from clew.errors import OutsideError
 
@@ -17,8 +18,8 @@ PRODUCED, CONTRIBUTED = "Produced", "ContributedTo"
 class SageMakerLineage(LineageGraph):
     """The lineage graph of one region."""
 
-    def __init__(self, region: str) -> None:
-        self._aws = Aws(region)
+    def __init__(self, region: str, pace: Pace) -> None:
+        self._aws = PacedAws(region, pace)
 
     @property
     def _client(self) -> Any:

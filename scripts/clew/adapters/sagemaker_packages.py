@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from clew.account import Image
-from clew.adapters.aws import DENIED, Aws, code_of, message_of, translated
+from clew.adapters.aws import DENIED, code_of, message_of, translated
 from clew.adapters.ecr import has_image
+from clew.adapters.pace import Pace, PacedAws
 from clew.adapters.s3_files import S3Files
 from clew.config.model import SageMaker
 from clew.errors import ConfigError, OutsideError, Unverifiable
@@ -26,12 +27,14 @@ TOKEN_CHARACTERS = 36
 class SageMakerPackages(ModelPackages):
     """One model package group, in which each run fingerprint has one package."""
 
-    def __init__(self, settings: SageMaker, pipeline: str, model: str, tracking_uri: str) -> None:
+    def __init__(
+        self, settings: SageMaker, pipeline: str, model: str, tracking_uri: str, pace: Pace
+    ) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._group = group_name(settings, model)
         self._tracking_uri = tracking_uri
-        self._aws = Aws(settings.region)
+        self._aws = PacedAws(settings.region, pace)
         self._files = S3Files(self._aws, settings.kms_key)
 
     @property

@@ -29,7 +29,7 @@ VARIABLE = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
 # Machines with disks of their own, which AWS encrypts by hardware; with a key it refuses them.
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.html
-LOCAL_DISKS = re.compile(r"ml\.(?:[a-z]+\d+[a-z]*d[a-z]*|g5|g6e?|gr6|p5en?|p6\S*|trn\d+n?)\.")
+LOCAL_DISKS = re.compile(r"ml\.(?:[a-z]+\d+[a-z]*d[a-z]*|g5|g6e?|gr6|p5(?:en?)?|p6\S*|trn\d+n?)\.")
 CHECKPOINTS = "/opt/ml/checkpoints"
 ENTRYPOINT = (  # at most 256 characters
     f"cd /opt/ml/processing/input/code && tar xzf *.tar.gz && exec python3 {PROGRAM}"
@@ -61,10 +61,11 @@ def training(spec: JobSpec, settings: SageMaker, image: str, places: Places) -> 
         "StoppingCondition": stopping,
         "EnableManagedSpotTraining": settings.spot is not None,
         "EnableInterContainerTrafficEncryption": settings.instance.count > 1,
-        "RetryStrategy": {"MaximumRetryAttempts": 2},  # of AWS's own internal errors
-        "Environment": dict(spec.environment),
+        "Environment": {**settings.environment, **spec.environment},
         "Tags": _tags(spec, settings),
     }
+    if settings.retries:
+        request["RetryStrategy"] = {"MaximumRetryAttempts": settings.retries}
     if settings.keep_alive_minutes:
         keep = int(settings.keep_alive_minutes * 60)
         request["ResourceConfig"]["KeepAlivePeriodInSeconds"] = keep
@@ -104,7 +105,11 @@ def processing(spec: JobSpec, settings: SageMaker, image: str, places: Places) -
         "StoppingCondition": {"MaxRuntimeInSeconds": min(spec.max_seconds, PROCESSING_SECONDS)},
         "NetworkConfig": network,
         # Training containers are told by AWS's toolkit; for both it is where everything is.
-        "Environment": {**spec.environment, "SAGEMAKER_BASE_DIR": "/opt/ml"},
+        "Environment": {
+            **settings.environment,
+            **spec.environment,
+            "SAGEMAKER_BASE_DIR": "/opt/ml",
+        },
         "Tags": _tags(spec, settings),
     }
     refuse(spec.name, request, settings, PROCESSING_VALUE)
@@ -215,8 +220,13 @@ def _instances(settings: SageMaker, key: str, count: int) -> Request:
         "InstanceType": kind,
         "InstanceCount": count,
         "VolumeSizeInGB": settings.instance.volume_gb,
-        **({} if LOCAL_DISKS.match(kind) else _key(key, settings)),
+        **({} if has_own_disks(kind) else _key(key, settings)),
     }
+
+
+def has_own_disks(instance_type: str) -> bool:
+    """Tell whether AWS takes no key for the volume of such machines."""
+    return LOCAL_DISKS.match(instance_type) is not None
 
 
 def _vpc(settings: SageMaker) -> Request:

@@ -17,6 +17,7 @@ from clew.records.signed import manifest_of
 from clew.trace import MODEL_URI
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula at the start
+QUOTED = (*FORMULAS, "'")  # a quote of the cell's own must not pass for one of ours
 Named = Callable[[str], str]  # a subject's id → how it is shown
 
 
@@ -103,7 +104,7 @@ def as_csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _safe(cell: str) -> str:
     # https://owasp.org/www-community/attacks/CSV_Injection
-    return f"'{cell}" if cell.startswith(FORMULAS) else cell
+    return f"'{cell}" if cell.startswith(QUOTED) else cell
 
 
 def _membership(row: Row, named: Named) -> Membership:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,18 +50,32 @@ def excluded(
     from clew.audit.excluded import excluded as prove
     from clew.audit.since import since
 
+    name = given(subject_id)
     with _opened(options) as context:
         with suppress(ClewError):  # told by the answer
             context.log.fetch()
         found = prove(
             context,
-            given(subject_id),
+            name,
             since(context, when, datetime.now(UTC)),
             deployed=deployed,
             allow_empty=allow_empty,
         )
+        found = _spelled(context, name, found)
     _say(options, found.as_json(), _excluded(found))
     return VERDICT_CODES[found.verdict]
+
+
+def _spelled(context: Context, name: str, found: Excluded) -> Excluded:
+    """Return an answer that passes for nobody by mistake: a mistyped id is in no model."""
+    from clew.audit.answer import PASS, UNVERIFIABLE
+    from clew.consent.spelling import ALIKE, doubt
+
+    said = doubt(context, name) if found.verdict == PASS else ""
+    if not said:
+        return found
+    verdict = UNVERIFIABLE if said == ALIKE else PASS
+    return replace(found, verdict=verdict, reason=f"{found.reason}; but {said}")
 
 
 @audit.command()

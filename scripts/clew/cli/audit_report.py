@@ -13,7 +13,7 @@ from clew.audit.records import model_version
 from clew.audit.since import since
 from clew.cli.audit import asked
 from clew.cli.subjects import given
-from clew.consent.current import authority
+from clew.consent.authority import authority, statements
 from clew.context import Context
 from clew.errors import ClewError
 from clew.report.document import Document
@@ -48,7 +48,7 @@ def _consent(context: Context, subject: str) -> str:
     if context.pipeline.consent is None:
         return ""
     try:
-        said = authority(context).get(subject)
+        said = statements(context, authority(context)).get(subject)
     except ClewError as error:
         return f"it can't be told, as {error.what}"
     return f"{said.status} since {said.updated_at:%Y-%m-%d %H:%M} UTC" if said else "none recorded"

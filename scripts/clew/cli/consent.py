@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SUBJECT = click.argument("subject_id", metavar="SUBJECT")
 PUSH = click.option("--push", is_flag=True, help="Push the branch, which starts the retraining.")
+NEW = click.option("--new", is_flag=True, help="Take an id that the registry does not have yet.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
 
@@ -34,6 +35,7 @@ def _stating(name: str, status: Status, summary: str) -> click.Command:
     @SUBJECT
     @click.option("--reason", default="", help="Kept in the registry.")
     @click.option("--at", "when", metavar="TIME", help="When it was said, with zone; now, if not.")
+    @NEW
     @PUSH
     @DRY_RUN
     @shared
@@ -43,6 +45,7 @@ def _stating(name: str, status: Status, summary: str) -> click.Command:
         reason: str,
         when: str | None,
         *,
+        new: bool,
         push: bool,
         dry_run: bool,
     ) -> None:
@@ -51,7 +54,8 @@ def _stating(name: str, status: Status, summary: str) -> click.Command:
 
         statement = Statement(status, moment(when), reason)
         with _opened(options) as context:
-            change = state(context, given(subject_id), statement, dry_run=dry_run)
+            name = given(subject_id)
+            change = state(context, name, statement, dry_run=dry_run, is_new=new)
             _told(options, context, change, push=push and not dry_run)
 
     return command

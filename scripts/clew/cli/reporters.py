@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+import click
+
 from clew.ports import Reporter
 
 PROGRESS_SECONDS = 10.0  # between two lines of progress where they stay
@@ -46,6 +48,16 @@ class PlainReporter(Reporter):
         if due and done != self._told:
             self._due, self._told = now + PROGRESS_SECONDS, done
             self._write(f"{'':<9} {verb} {done:,} of {total:,} {what}")
+
+    def confirm(self, question: str) -> bool:
+        """Ask, where there is somebody to ask; whoever leaves without an answer says no."""
+        # Not sys.stderr: a live display puts something in its place that is no terminal.
+        if not (sys.stdin.isatty() and sys.__stderr__ and sys.__stderr__.isatty()):
+            return False
+        try:
+            return click.confirm(question, default=False, err=True)
+        except click.Abort:
+            return False
 
     def _write(self, text: str) -> None:
         now = datetime.now(UTC).strftime("%H:%M:%SZ")
@@ -104,6 +116,13 @@ class TerminalReporter(PlainReporter):
             self._progress.reset(self._counted, total=total)
         shown = done < total
         self._progress.update(self._counted, completed=done, description=words, visible=shown)
+
+    def confirm(self, question: str) -> bool:
+        self._progress.stop()  # it would write over the question
+        try:
+            return super().confirm(question)
+        finally:
+            self._progress.start()
 
 
 def reporter() -> PlainReporter:

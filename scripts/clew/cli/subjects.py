@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clew.cli.options import Options, shared
+from clew.consent.registry import has_control
 from clew.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -127,10 +128,18 @@ def rotate(options: Options, new_key_file: Path | None, *, dry_run: bool) -> Non
 
 def given(subject_id: str) -> str:
     """Return a subject's id as typed, or from standard input, where no shell remembers it."""
-    found = sys.stdin.read().removesuffix("\n") if subject_id == "-" else subject_id
-    if not found or "\0" in found or (not found.isascii() and found != _as_utf8(found)):
-        raise ConfigError("this is no subject id", fix="Give one, or `-` and one line of input.")
+    found = _line(sys.stdin.read()) if subject_id == "-" else subject_id
+    if not found or has_control(found) or (not found.isascii() and found != _as_utf8(found)):
+        raise ConfigError(
+            "this is no subject id: it is empty or has characters that no data may have in one",
+            fix="Give one, or `-` and one line of input.",
+        )
     return found
+
+
+def _line(text: str) -> str:
+    """Return a line without its end, which on Windows is two characters."""
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _as_utf8(text: str) -> str:

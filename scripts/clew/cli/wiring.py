@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-
-import click
 
 from clew.adapters.git import GitRepository
 from clew.adapters.git_log import GitLog
@@ -91,7 +89,7 @@ def open_context(
         project=project,
         pipeline=pipeline,
         store=DvcStore(state.parent, pipeline.data.remote),
-        executor=_executor(pipeline, state, options),
+        executor=_executor(pipeline, state, options, reporter),
         tracker=_tracker(pipeline, state.parent),
         reporter=reporter,
         log=GitLog(project.repository.root, pipeline.name),
@@ -145,12 +143,13 @@ def _registry(pipeline: Pipeline) -> tuple[ModelPackages | None, LineageGraph | 
     settings = pipeline.executor.sagemaker
     if settings is None:
         return None, None
+    from clew.adapters.pace import Pace
     from clew.adapters.sagemaker_lineage import SageMakerLineage
     from clew.adapters.sagemaker_packages import SageMakerPackages
 
-    mlflow = pipeline.mlflow
-    packages = SageMakerPackages(settings, pipeline.name, mlflow.model, mlflow.tracking_uri)
-    return packages, SageMakerLineage(settings.region)
+    mlflow, pace = pipeline.mlflow, Pace(_calls())
+    packages = SageMakerPackages(settings, pipeline.name, mlflow.model, mlflow.tracking_uri, pace)
+    return packages, SageMakerLineage(settings.region, pace)
 
 
 def open_sources(context: Context) -> Sources:
@@ -206,10 +205,10 @@ def _consent(pipeline: Pipeline) -> Registry | None:
     return ConsentDatabase(url, settings.database, settings.table)
 
 
-def _executor(pipeline: Pipeline, state: Path, options: Options) -> Executor:
+def _executor(pipeline: Pipeline, state: Path, options: Options, reporter: Reporter) -> Executor:
     chosen = pipeline.executor
     if chosen.use == "sagemaker" and chosen.sagemaker is not None:
-        return _sagemaker(pipeline, chosen.sagemaker, state, options)
+        return _sagemaker(pipeline, chosen.sagemaker, state, _stops(options, reporter))
     from clew.adapters.local import LocalExecutor
 
     names = chosen.local.pass_env
@@ -217,7 +216,14 @@ def _executor(pipeline: Pipeline, state: Path, options: Options) -> Executor:
     return LocalExecutor(state / "jobs", inherited)
 
 
-def _sagemaker(pipeline: Pipeline, settings: SageMaker, state: Path, options: Options) -> Executor:
+def _stops(options: Options, reporter: Reporter) -> Callable[[str], bool]:
+    """Return what tells whether an interrupt stops a job too: asked once, where somebody is."""
+    return lambda job: options.stop_on_interrupt or reporter.confirm(f"Stop the job {job} too?")
+
+
+def _sagemaker(
+    pipeline: Pipeline, settings: SageMaker, state: Path, stops: Callable[[str], bool]
+) -> Executor:
     from clew.adapters.pace import Pace
     from clew.adapters.sagemaker import SageMakerExecutor
 
@@ -225,22 +231,13 @@ def _sagemaker(pipeline: Pipeline, settings: SageMaker, state: Path, options: Op
         from clew.doctor import unreachable
 
         raise unreachable(pipeline.mlflow.tracking_uri)
-    return SageMakerExecutor(
-        settings, state, lambda job: options.stop_on_interrupt or _wants_stop(job), Pace(_calls())
-    )
+    return SageMakerExecutor(settings, state, stops, Pace(_calls()))
 
 
 def _calls() -> Path:
     """Return the file by which all commands of a user keep to AWS's limit together."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "clew/sagemaker-calls"
-
-
-def _wants_stop(job: str) -> bool:
-    """Ask once, where there is somebody to ask."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    return click.confirm(f"Stop the job {job} too?", default=False, err=True)
 
 
 def _tracker(pipeline: Pipeline, folder: Path) -> Tracker:

@@ -118,6 +118,7 @@ class SageMaker:
     keep_alive_minutes: float = 0
     max_runtime_hours: float = 24.0
     capacity_attempts: int = 3  # jobs started one after the other while AWS has no capacity
+    retries: int = 2  # of a training job, by SageMaker, after an error of its own
     distribution: Literal["torchrun"] | None = None
     network: Network = field(default_factory=Network)
     kms_key: str | None = None
@@ -127,6 +128,7 @@ class SageMaker:
     model_package_group: str | None = None
     budget: Budget = field(default_factory=Budget)
     prices: Mapping[str, float] = field(default_factory=dict)  # USD per instance hour
+    environment: Mapping[str, str] = field(default_factory=dict)  # of the stages
     secrets: Mapping[str, str] = field(default_factory=dict)  # variable -> ARN of its value
 
 

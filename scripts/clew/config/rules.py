@@ -27,6 +27,8 @@ def findings(pipeline: Pipeline) -> Iterator[Finding]:
         _one_alias(pipeline),
         _manifest_outside(pipeline),
         _two_keys(pipeline),
+        _two_values(pipeline),
+        _half_a_network(pipeline),
     )
 
 
@@ -110,3 +112,20 @@ def _two_keys(pipeline: Pipeline) -> Iterator[Finding]:
     if records and records.key_file and records.kms_key_file:
         text = f"found {shown(records.kms_key_file)} beside key_file; allowed: one of them"
         yield ("records", "kms_key_file"), text
+
+
+def _two_values(pipeline: Pipeline) -> Iterator[Finding]:
+    settings = pipeline.executor.sagemaker
+    for name in sorted(settings.environment.keys() & settings.secrets.keys()) if settings else ():
+        text = f"found {shown(name)} in secrets, too; allowed: one of them"
+        yield ("executor", "sagemaker", "environment", name), text
+
+
+def _half_a_network(pipeline: Pipeline) -> Iterator[Finding]:
+    settings = pipeline.executor.sagemaker
+    if settings and bool(settings.network.subnets) != bool(settings.network.security_groups):
+        there, lacking = "subnets", "security_groups"
+        if settings.network.security_groups:
+            there, lacking = lacking, there
+        text = f"found {there} without {lacking}; allowed: both, as AWS takes no VPC without"
+        yield ("executor", "sagemaker", "network", there), text

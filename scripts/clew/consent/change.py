@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from clew.consent.current import registry_path
-from clew.consent.registry import Statement, Statements, changed, parse, refuse_unsafe, written
+from clew.consent.registry import (
+    Statement,
+    Statements,
+    changed,
+    parse,
+    refuse_unsafe,
+    resembles,
+    written,
+)
 from clew.context import Context
 from clew.errors import ClewError, ConfigError
 from clew.identity import CommitSha
@@ -51,10 +59,13 @@ class Past:
         }
 
 
-def state(context: Context, subject: str, statement: Statement, *, dry_run: bool) -> Change:
+def state(
+    context: Context, subject: str, statement: Statement, *, dry_run: bool, is_new: bool = False
+) -> Change:
     """Write what a subject says and commit it; nothing happens where it says so already.
 
-    Raises ConfigError before anything is changed.
+    Raises ConfigError before anything is changed, also for an id that is likely to be mistyped,
+    unless `is_new` says that it is not.
     """
     path = registry_path(context)
     refuse_unsafe(subject, statement)
@@ -63,9 +74,11 @@ def state(context: Context, subject: str, statement: Statement, *, dry_run: bool
     _refuse_uncommitted(context, path)
     file = context.workdir / path
     before = _content(file)
-    known = parse(before, path).get(subject)
-    if context.consent is not None:
-        known = context.consent.statements().get(subject)
+    in_file = parse(before, path)
+    everybody = in_file if context.consent is None else context.consent.statements()
+    if not is_new:
+        _refuse_mistyped(subject, statement, everybody)
+    known = everybody.get(subject)
     if known and known.status == statement.status and context.consent is not None:
         return snapshot(context, dry_run=dry_run)  # which a kill may have left behind
     if known and known.status == statement.status:
@@ -77,6 +90,17 @@ def state(context: Context, subject: str, statement: Statement, *, dry_run: bool
         context.consent.state(subject, statement)
         return snapshot(context, dry_run=False)
     return Change(statement.status, "committed", _stated(context, file, after, statement.status))
+
+
+def _refuse_mistyped(subject: str, statement: Statement, known: Statements) -> None:
+    """Refuse an unknown id where another is likely to be meant: who that is would not be heard."""
+    if subject in known:
+        return
+    fix = "Check how the data spells it; --new takes it as it is."
+    if resembles(subject, known):
+        raise ConfigError("the registry has another subject whose id looks the same", fix=fix)
+    if statement.status == "revoked":
+        raise ConfigError("the registry does not know this subject, who never agreed", fix=fix)
 
 
 def snapshot(context: Context, *, dry_run: bool) -> Change:

@@ -1,79 +1,62 @@
-"""What holds now: the registry of a commit, and that of the promotion branch or the database."""
+"""What holds now: how the data of a run, or of a model, stands to consent."""
 
 from __future__ import annotations
 
-from clew.consent.registry import Statements, merged, parse
+from clew.audit.models import known_model
+from clew.config.model import Pipeline
+from clew.consent.authority import (
+    JUDGING,
+    Authority,
+    authority,
+    differing,
+    statements,
+    statements_at,
+)
+from clew.consent.registry import Statements, merged
 from clew.consent.standing import OVERRIDE, TAG, Standing, refuse_quarantined, standing
 from clew.context import Context
 from clew.errors import ClewError, ConfigError, Unverifiable
 from clew.identity import CommitSha
 from clew.ports import ModelVersion
 from clew.records.manifest import read_manifest
-from clew.records.signed import manifest_of, model_facts
+from clew.records.signed import manifest_of
 from clew.resolve import Resolution
 
 
-def statements_at(context: Context, commit: CommitSha) -> Statements:
-    """Return the registry as a commit has it; ConfigError where it has none, or a broken one."""
-    path = registry_path(context)
-    (content,) = context.read(commit, path)
-    if content is None:
-        raise ConfigError(
-            f"the commit {commit[:12]} has no consent registry {path}",
-            fix="Commit it, or correct consent.registry in pipeline.yaml.",
-        )
-    return parse(content, path)
+def standing_at(
+    context: Context, resolution: Resolution, known: Authority | None = None
+) -> Standing | None:
+    """Return how the data of a run stands to consent, None where nobody keeps a registry.
 
-
-def authority(context: Context) -> Statements:
-    """Return what holds whatever a branch says: the database, or else the promotion branch.
-
-    Unverifiable when it can't be had.
+    A commit without a registry is held against the authority's all the same.
     """
-    if context.consent is not None:
-        return context.consent.statements()
-    return statements_at(context, authority_commit(context))
-
-
-def authority_commit(context: Context) -> CommitSha:
-    """Return the commit whose registry holds: the tip of the promotion branch in the remote."""
-    repository = context.project.repository
-    if repository.remote_url() is None:
-        return repository.commit("HEAD")
-    branch = context.pipeline.promotion.branch
     try:
-        tip = repository.branches().get(branch)
-    except ClewError as error:
-        raise Unverifiable(f"the registry of the Git remote can't be read: {error.what}") from error
-    if tip is None:
-        raise Unverifiable(
-            f"the Git remote has no branch {branch}, whose consent registry holds",
-            fix="Push it, or correct promotion.branch in pipeline.yaml.",
-        )
-    return tip
-
-
-def standing_at(context: Context, resolution: Resolution) -> Standing | None:
-    """Return how the data of a run stands to consent, None where the pipeline keeps no registry."""
-    records = context.pipeline.records
-    if records is None or context.pipeline.consent is None:
-        return None
-    try:
-        said = merged(authority(context), statements_at(context, resolution.commit))
+        held = _held(context, known)
+        records = context.pipeline.records or (held.pipeline.records if held else None)
+        if held is None or records is None:
+            return None
+        said = merged(statements(context, held), _own(context, resolution.commit))
         return standing(read_manifest(context.store, resolution.outputs, records), said)
     except ClewError as error:
         return Standing("unverifiable", reason=error.what)
 
 
-def standing_of_model(
-    context: Context, version: ModelVersion, said: Statements | None = None
-) -> Standing | None:
-    """Return how a registered model stands to consent now, None where there is no registry."""
-    if context.pipeline.records is None or context.pipeline.consent is None:
-        return None
+def standing_of_model(context: Context, version: ModelVersion | None) -> Standing | None:
+    """Return how a registered model stands to consent now, None where nobody keeps a registry.
+
+    What it was trained on is what the log says; its tags can be edited.
+    """
     try:
-        held = authority(context) if said is None else said
-        return standing(manifest_of(context, model_facts(context, version.tags)), held)
+        held = _held(context)
+        if held is None:
+            return None
+        if why := differing(context, held, JUDGING):
+            raise Unverifiable(why, fix="Ask from the default branch.")
+        if version is None:
+            raise Unverifiable("MLflow does not know it")
+        context.log.fetch()
+        facts = known_model(context, version.uri).data
+        return standing(manifest_of(context, facts), statements(context, held))
     except ClewError as error:
         return Standing("unverifiable", reason=error.what)
 
@@ -85,15 +68,14 @@ def hold_to_consent(
 
     Raises NotLive, or Unverifiable where it can't be told. A dry run records nothing.
     """
-    if context.pipeline.records is None or context.pipeline.consent is None:
+    name = version.uri if version else "the model"
+    found = standing_of_model(context, version)
+    if found is None:
         return
-    found, name = Standing("unverifiable", reason="MLflow does not know it"), "the model"
-    if version is not None:
-        found, name = standing_of_model(context, version) or found, version.uri
+    if version and not dry_run:
         tags: dict[str, str] = {TAG: found.verdict}
         tags |= {OVERRIDE: override} if override and found.verdict != "clean" else {}
-        if not dry_run:
-            context.tracker.tag_version(version, tags)
+        context.tracker.tag_version(version, tags)
     if not override:
         refuse_quarantined(name, found)
     elif found.verdict != "clean":
@@ -107,3 +89,27 @@ def registry_path(context: Context) -> str:
             "pipeline.yaml names no consent registry", fix="Add `consent: {registry: …}`."
         )
     return context.pipeline.consent.registry
+
+
+def _held(context: Context, known: Authority | None = None) -> Authority | None:
+    """Return the authority, None where nobody keeps a registry.
+
+    A pipeline that keeps none goes on when the Git remote can't be asked whether it should.
+    """
+    try:
+        held = known or authority(context)
+    except ClewError:
+        if _is_kept(context.pipeline):
+            raise
+        return None
+    return held if _is_kept(context.pipeline) or _is_kept(held.pipeline) else None
+
+
+def _is_kept(pipeline: Pipeline) -> bool:
+    return pipeline.records is not None and pipeline.consent is not None
+
+
+def _own(context: Context, commit: CommitSha) -> Statements:
+    """Return what the registry of a commit itself says, nothing where it names none."""
+    consent = context.pipeline.consent
+    return statements_at(context, commit, consent.registry) if consent else {}

@@ -8,15 +8,14 @@ from typing import Any
 from clew.audit.live import live_models
 from clew.audit.manifests import presences
 from clew.audit.models import known_models
-from clew.consent.current import registry_path, standing_at, statements_at
+from clew.consent.authority import statements_at
+from clew.consent.current import registry_path, standing_at
 from clew.consent.registry import Statements
 from clew.consent.standing import Standing
 from clew.context import Context
 from clew.errors import ClewError
 from clew.identity import CommitSha
 from clew.resolve import Resolution
-
-LATEST = 20  # models that are live nowhere, and looked at all the same
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,6 @@ class OptOut:
     withdrawn: int = 0  # subjects who agree at the base, or were not known, and no more at the head
     granted: int = 0  # subjects who agree only at the head
     affected: tuple[Affected, ...] = ()
-    unread: int = 0  # older models, live nowhere, that nobody looked at
     standing: Standing | None = None  # of the head's data; None: it is not made yet
     problem: str = ""  # what could not be told
 
@@ -63,18 +61,19 @@ def opt_out(
         return None
     standing = standing_at(context, resolution) if resolution else None
     try:
-        before, after = _registry(context, base), statements_at(context, head)
+        before = _registry(context, base)
+        after = statements_at(context, head, registry_path(context))
         gone, granted = _changed(before, after)
-        affected, unread, problem = _affected(context, gone) if gone else ((), 0, "")
+        affected, problem = _affected(context, gone) if gone else ((), "")
     except ClewError as error:
         return OptOut(standing=standing, problem=error.what)
-    return OptOut(len(gone), len(granted), affected, unread, standing, problem)
+    return OptOut(len(gone), len(granted), affected, standing, problem)
 
 
 def _registry(context: Context, commit: CommitSha) -> Statements:
     """Return what subjects said at the base, nothing where there was no registry yet."""
-    (content,) = context.read(commit, registry_path(context))
-    return statements_at(context, commit) if content is not None else {}
+    path = registry_path(context)
+    return {} if context.read(commit, path) == [None] else statements_at(context, commit, path)
 
 
 def _changed(before: Statements, after: Statements) -> tuple[frozenset[str], frozenset[str]]:
@@ -87,16 +86,14 @@ def _changed(before: Statements, after: Statements) -> tuple[frozenset[str], fro
     return frozenset((agreed - agree) | unheard), frozenset(agree - agreed)
 
 
-def _affected(context: Context, gone: frozenset[str]) -> tuple[tuple[Affected, ...], int, str]:
-    """Return the models with records of these subjects, how many were not read, and what failed."""
+def _affected(context: Context, gone: frozenset[str]) -> tuple[tuple[Affected, ...], str]:
+    """Return all models with records of these subjects, live ones first, and what failed."""
     context.log.fetch()
     models = known_models(context)
     live = live_models(context, models)
-    idle = sorted((one for one in models if not live.of(one)), key=lambda one: one.latest)
-    read = [*(one for one in models if live.of(one)), *idle[-LATEST:]]
-    found = presences(context, read, gone)
+    found = presences(context, models, gone)
     rows = []
-    for one in read:
+    for one in sorted(models, key=lambda one: not live.of(one)):
         presence = found.get(one.data_version)
         problem = one.problem or (presence.problem if presence else "its data version is unknown")
         if problem or presence is None:
@@ -104,4 +101,4 @@ def _affected(context: Context, gone: frozenset[str]) -> tuple[tuple[Affected, .
         elif presence.records:
             count = len(presence.subjects)
             rows.append(Affected(one.uri, live.of(one), count, presence.records))
-    return tuple(rows), len(models) - len(read), live.problem
+    return tuple(rows), live.problem

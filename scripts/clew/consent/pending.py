@@ -7,21 +7,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from clew.audit.live import Live, live_models
+from clew.audit.live import live_models
 from clew.audit.manifests import presences
 from clew.audit.models import Known, known_models
-from clew.consent.current import authority, standing_of_model
+from clew.consent.authority import JUDGING, authority, differing, statements
 from clew.consent.registry import Statements
-from clew.consent.standing import TAG, Standing
+from clew.consent.standing import TAG, Standing, standing
 from clew.context import Context
-from clew.deploy import ENDPOINT_TAG
 from clew.errors import ClewError, NotLive, Unverifiable
-from clew.ports import ModelVersion
-from clew.records.signed import LINEAGE
+from clew.records.signed import manifest_of
 from clew.wording import counted
 
 DAY = 86_400  # seconds
-LATEST = 20  # model versions that are kept up to date, besides those that are in use
 
 
 @dataclass(frozen=True)
@@ -105,14 +102,19 @@ class Kept:
 
 def pending(context: Context, now: datetime) -> Pending:
     """Return the revocations that a model with the baseline alias or on an endpoint lacks."""
-    consent = context.pipeline.consent
-    found = Pending(deadline_days=consent.deadline_days if consent else 0.0)
+    found = Pending()
     try:
+        held = authority(context)
+        if held.problem:
+            raise Unverifiable(held.problem)
+        consent = held.pipeline.consent
+        found = Pending(deadline_days=consent.deadline_days if consent else 0.0)
         models = known_models(context)
         live = live_models(context, models)
-        used = _production(context, models, live)
+        baseline = held.pipeline.promotion.baseline
+        used = [one for one in models if live.in_production(one, baseline)]
         found = replace(found, models=tuple(one.uri for one in used), unverifiable=live.problem)
-        said = authority(context) if used else {}
+        said = statements(context, held) if used else {}
     except ClewError as error:
         return replace(found, unverifiable=error.what)
     gone = {name for name, one in said.items() if one.status == "revoked"}
@@ -129,57 +131,52 @@ def pending(context: Context, now: datetime) -> Pending:
     )
 
 
-def _production(context: Context, models: list[Known], live: Live) -> list[Known]:
-    baseline = context.pipeline.promotion.baseline
-    return [one for one in models if live.in_production(one, baseline)]
-
-
 def kept(context: Context, now: datetime) -> Kept:
     """Bring the consent tags up to date, and return what production does not reflect yet."""
     return Kept(keep_tags(context), pending(context, now))
 
 
 def keep_tags(context: Context) -> dict[str, Standing]:
-    """Bring the consent tags of the models that matter up to date; return how each stands.
+    """Bring the consent tags of all models up to date; return how each stands.
 
-    Those are the ones with an alias and the latest. Each data version is read once.
+    What a model was trained on is what the log says. Each data version is read once.
     """
-    said = _authority(context)
-    standings: dict[str, Standing] = {}
-    by_data: dict[tuple[str, ...], Standing | None] = {}
-    for version in current_models(context):
-        # All that is held against the log: where one was edited, it is another data version.
-        data = tuple(version.tags.get(name, version.uri) for name in LINEAGE)
-        if data not in by_data:
-            by_data[data] = (
-                Standing("unverifiable", reason=said)
-                if isinstance(said, str)
-                else standing_of_model(context, version, said)
-            )
-        if (found := by_data[data]) is not None:
-            context.tracker.tag_version(version, {TAG: found.verdict})
-            standings[version.uri] = found
-    return standings
-
-
-def current_models(context: Context) -> list[ModelVersion]:
-    """Return the model versions with an alias, those once put on an endpoint, and the latest."""
-    tracker, name = context.tracker, context.pipeline.mlflow.model
-    used = [tracker.version(name, alias) for alias in tracker.aliases()]
-    used += [
-        one for one in tracker.versions({}) if any(tag.startswith(ENDPOINT_TAG) for tag in one.tags)
-    ]
-    numbers = {one.version for one in used if one}
-    numbers |= {one.version for one in tracker.latest_versions(LATEST)}
-    found = (tracker.version(name, str(number)) for number in sorted(numbers))
-    return [version for version in found if version is not None]
-
-
-def _authority(context: Context) -> Statements | str:
+    versions = context.tracker.versions({})
     try:
-        return authority(context)
+        held = authority(context)
+        if why := differing(context, held, JUDGING):
+            raise Unverifiable(why)
+        context.log.fetch()
+        standings = _standings(context, statements(context, held))
     except ClewError as error:
-        return error.what
+        unsure = Standing("unverifiable", reason=error.what)
+        standings = {(one.uri, one.run_id): unsure for one in versions}
+    tagged: dict[str, Standing] = {}
+    for version in versions:
+        if found := standings.get((version.uri, version.run_id)):
+            context.tracker.tag_version(version, {TAG: found.verdict})
+            tagged[version.uri] = found
+    return tagged
+
+
+def _standings(context: Context, said: Statements) -> dict[tuple[str, str], Standing]:
+    """Return how all models stand, by URI and run."""
+    by_data: dict[tuple[tuple[str, str], ...], Standing] = {}
+    found = {}
+    for one in known_models(context):
+        key = tuple(sorted(one.data.items()))
+        if not one.problem and key not in by_data:
+            by_data[key] = _standing(context, one, said)
+        unsure = Standing("unverifiable", reason=one.problem)
+        found[one.uri, one.run_id] = unsure if one.problem else by_data[key]
+    return found
+
+
+def _standing(context: Context, model: Known, said: Statements) -> Standing:
+    try:
+        return standing(manifest_of(context, model.data), said)
+    except ClewError as error:
+        return Standing("unverifiable", reason=error.what)
 
 
 def _revocation(subject: str, at: datetime, now: datetime, days: float) -> Revocation:

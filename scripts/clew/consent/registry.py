@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from clew.errors import ConfigError
@@ -15,6 +16,7 @@ Status = Literal["active", "revoked"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 COLUMNS = ("subject_id", "status", "updated_at", "reason")
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula at the start
+AHEAD = timedelta(days=1)  # a local time that was written without its zone is up to 14 hours ahead
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,38 @@ def written(statements: Statements) -> bytes:
 
 
 def refuse_unsafe(subject: str, statement: Statement) -> None:
-    """Refuse what could not be kept as it is, or would be run by who opens the file."""
-    if not subject or any(ord(char) < 32 or ord(char) == 127 for char in subject):
+    """Refuse an id that could not be kept as it is, and a reason that a spreadsheet would run.
+
+    An id is the data's own: a phone number begins with a plus, and whoever has it may revoke.
+    """
+    if not subject or has_control(subject):
         raise ConfigError("a subject id is empty or has control characters", fix="Give another.")
     if statement.reason.startswith(FORMULAS) or not statement.reason.isprintable():
         raise ConfigError(
             "the reason begins as a formula does in a spreadsheet, or has several lines",
             fix="Begin it with a letter and keep it to one line.",
         )
+
+
+def has_control(text: str) -> bool:
+    """Tell whether a text has control characters, which no sound manifest has in an id."""
+    return any(unicodedata.category(char) == "Cc" for char in text)
+
+
+def is_ahead(moment: datetime) -> bool:
+    """Tell whether a time is so far in the future that nobody can have said something then."""
+    return moment > datetime.now(UTC) + AHEAD
+
+
+def folded(subject: str) -> str:
+    """Return what a subject's id has in common with those that look the same."""
+    return unicodedata.normalize("NFKC", subject).strip().casefold()
+
+
+def resembles(subject: str, others: Iterable[str]) -> bool:
+    """Tell whether one of other ids looks the same as this one."""
+    own = folded(subject)
+    return any(folded(other) == own for other in others if other != subject)
 
 
 def merged(*sources: Statements) -> dict[str, Statement]:
@@ -145,6 +171,8 @@ def _statement(line: _Line, path: str) -> Statement:
     subject, status, moment, *reason = line.fields
     if not subject:
         raise _broken(path, line, "it has no subject_id")
+    if has_control(subject):
+        raise _broken(path, line, "its subject_id has control characters")
     if status not in STATUSES:
         raise _broken(path, line, f"unknown status; allowed: {', '.join(STATUSES)}")
     try:
@@ -152,6 +180,8 @@ def _statement(line: _Line, path: str) -> Statement:
     except ValueError as error:
         raise _broken(path, line, "updated_at is no ISO 8601 time") from error
     at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    if is_ahead(at):
+        raise _broken(path, line, "updated_at is in the future")
     return Statement(status, at, "".join(reason))
 
 

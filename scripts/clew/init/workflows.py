@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -28,11 +28,15 @@ ACTION = (
     "        uses: ./.github/actions/clew"
     " # zizmor: ignore[self-repository] the form that all runners know\n"
 )
-GITLAB = '    - python -m pip install --quiet "$CLEW_SOURCE"\n'
-GITLAB_WORDS = "# Set CLEW_SOURCE to where clew is installed from, MLFLOW_TRACKING_URI to"
+INSTALL = (
+    "- python -m venv .venv\n",
+    "- .venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9\n",
+    '- .venv/bin/uv pip install --quiet "clew[forges,sagemaker,mlflow-app] @ $CLEW_SOURCE"\n',
+)
+GITLAB_WORDS = "# Set CLEW_SOURCE to where clew is installed from: git+https://…@SHA\n"
 CODEBUILD = (
-    "      - python -m pip install --quiet --disable-pip-version-check uv==0.13.9\n"
-    "      - uv sync --quiet --frozen --extra sagemaker --extra mlflow-app\n"
+    "- python -m pip install --quiet --disable-pip-version-check uv==0.13.9\n",
+    "- uv sync --quiet --frozen --extra forges --extra sagemaker --extra mlflow-app\n",
 )
 FINISH = "      - .venv/bin/python infra/finish.py\n"
 MARK = "# clew init {version} sha256:{digest}\n"
@@ -114,17 +118,14 @@ def _adapted(name: str, adoption: Adoption) -> str:
 
 def _changes(name: str, adoption: Adoption) -> Iterator[tuple[str, str]]:
     """Yield what is replaced in a template."""
-    requirement = f"git+{adoption.source.url}@{adoption.source.sha}"
     if name in FORGES["github"]:
         yield ACTION, _action(adoption)
         yield from _nested(adoption, name)
     elif name == "gitlab-ci.yml":
-        yield GITLAB_WORDS, "# Set MLFLOW_TRACKING_URI to"
-        yield GITLAB, _pip("    - python", adoption, f"clew @ {requirement}")
+        yield GITLAB_WORDS, ""
+        yield _lines(4, INSTALL), _lines(4, _install(adoption))
     else:
-        wanted = f"clew[sagemaker,mlflow-app] @ {requirement}"
-        make = "      - python -m venv .venv\n"
-        yield CODEBUILD, make + _pip("      - .venv/bin/python", adoption, wanted)
+        yield _lines(6, CODEBUILD), _lines(6, _install(adoption))
         yield FINISH, f"      - .venv/bin/{COMMAND}\n"
     if adoption.nested:
         yield COMMAND, f"clew ci --pipeline {_word(adoption.pipeline)} --reports clew-reports"
@@ -144,12 +145,17 @@ def _action(adoption: Adoption) -> str:
     return f"{uses}        with:\n          requirements: {needed} # what the stages import\n"
 
 
-def _pip(python: str, adoption: Adoption, wanted: str) -> str:
-    """Return the lines that install clew and what the stages import."""
-    line = f'{python} -m pip install --quiet "{wanted}"\n'
-    if adoption.requirements is None:
-        return line
-    return f"{line}{python} -m pip install --quiet -r {_word(adoption.requirements)}\n"
+def _install(adoption: Adoption) -> Iterator[str]:
+    """Yield the commands that install clew and what the stages import."""
+    where = f"git+{adoption.source.url}@{adoption.source.sha}"
+    for command in INSTALL:
+        yield command.replace("$CLEW_SOURCE", where)
+    if adoption.requirements is not None:
+        yield f"- .venv/bin/uv pip install --quiet -r {_word(adoption.requirements)}\n"
+
+
+def _lines(indent: int, rows: Iterable[str]) -> str:
+    return "".join(f"{' ' * indent}{row}" for row in rows)
 
 
 def _nested(adoption: Adoption, name: str) -> Iterator[tuple[str, str]]:

@@ -57,14 +57,7 @@ def _row(one: Affected) -> tuple[Line, ...]:
 def _models(found: OptOut) -> Iterator[Line]:
     """Yield what is to be said of the models that there are."""
     if found.withdrawn and not found.affected and not found.problem:
-        yield ("No model that was looked at holds their records.",)
-    if found.unread:
-        older = counted(found.unread, "older model")
-        yield (
-            f"Not looked at: {older}, live nowhere. All are in ",
-            Name("clew audit subject"),
-            ".",
-        )
+        yield ("No model holds their records.",)
     if found.problem and found.withdrawn + found.granted:
         yield (f"{UNSURE} Not all is known: ", Name(found.problem, is_message=True), ".")
 

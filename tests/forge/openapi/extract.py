@@ -33,6 +33,10 @@ METHODS = ("get", "post", "patch", "put", "delete")
 # Words and examples for readers; nothing that is validated.
 LEFT_OUT = ("example", "examples", "externalDocs", "summary", "x-github", "x-octokit")
 JSON, ALIAS = "application/json", "application/vnd.github+json"
+# What GitHub's words say of all operations, and its description of some:
+# https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
+# https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
+ANYWHERE = ("401", "403", "404", "429", "500", "502", "503")
 
 
 def subset(whole: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +56,19 @@ def subset(whole: dict[str, Any]) -> dict[str, Any]:
         "paths": paths,
         "components": _components(whole, paths),
     }
+
+
+def failing(description: dict[str, Any]) -> dict[str, Any]:
+    """Let each operation fail in the ways that all may fail."""
+    media = {"schema": {"$ref": "#/components/schemas/basic-error"}}
+    failure = {"description": "", "content": {JSON: media, ALIAS: media}}
+    description["components"]["responses"]["failure"] = failure
+    for item in description["paths"].values():
+        for operation in item.values():
+            for code in ANYWHERE:
+                reference = {"$ref": "#/components/responses/failure"}
+                operation["responses"].setdefault(code, reference)
+    return description
 
 
 def _components(whole: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +114,7 @@ def _bare(part: Any, *, names: bool = False) -> Any:
 def main() -> None:
     package = Path(sys.argv[1])
     whole = json.loads((package / "generated" / "api.github.com.json").read_text("utf-8"))
-    SUBSET.write_text(json.dumps(subset(whole), indent=1) + "\n", "utf-8")
+    SUBSET.write_text(json.dumps(failing(subset(whole)), indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from tests.system.small import Small
+
+if TYPE_CHECKING:
+    from tests.forge.github_stub import GitHubStub
 
 ROOT = Path(__file__).parents[3]
 ACT = Path(sys.executable).parent / "act"
@@ -44,7 +48,7 @@ class Workflows(Small):
         return Ran(process.returncode, log)
 
     def start(self, workflow: str, event_name: str, event: dict[str, Any]) -> subprocess.Popen[str]:
-        path = self.folder / f"{event_name}-{len(list(self.folder.iterdir()))}.json"
+        path = self.folder / f"{event_name}-{uuid4().hex}.json"
         path.write_text(json.dumps({"repository": {"default_branch": "main"}, **event}))
         return subprocess.Popen(
             [*self._command(workflow, event_name), "--eventpath", str(path)],
@@ -95,6 +99,23 @@ class Ran:
     def said(self) -> str:
         """The log without act's marks before each line."""
         return re.sub(r"(?m)^\[[^\]]*\]\s+\|? ?", "", self.log)
+
+
+def on_github(forge: Workflows, stub: GitHubStub) -> Workflows:
+    """Return the workflows where a small GitHub takes comments and statuses."""
+    from tests.forge.github_stub import REPOSITORY, TOKEN
+
+    here = {"GITHUB_API_URL": stub.url, "GITHUB_REPOSITORY": REPOSITORY}
+    return replace(forge, told={**forge.told, **here}, secrets={"GITHUB_TOKEN": TOKEN})
+
+
+def pull_request(forge: Workflows, action: str, of: str = "us/it") -> dict[str, Any]:
+    """Return the event of pull request 7, from the branch `feature` to `main`."""
+    sha = forge.git("rev-parse", "HEAD")
+    head = {"sha": sha, "ref": "feature", "repo": {"full_name": of}}
+    base = {"ref": "main", "repo": {"full_name": "us/it"}}
+    change = {"number": 7, "head": head, "base": base}
+    return {"action": action, "number": 7, "pull_request": change}
 
 
 def with_workflows(small: Small) -> Workflows:

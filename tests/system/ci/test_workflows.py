@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
-import threading
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.system.ci.act import ACT, Ran, Workflows, with_workflows
+from tests.system.ci.act import (
+    ACT,
+    Ran,
+    Workflows,
+    on_github,
+    pull_request,
+    with_workflows,
+)
 from tests.system.ci.events import NONE
+from tests.system.ci.once import exactly_once, left_by
 from tests.system.small import Small
 from tests.system.state import tracked
 
@@ -39,6 +46,11 @@ def change(forge: Workflows, branch: str, lr: float = 0.6, count: int = 6) -> st
     return known or NONE
 
 
+def only(bodies: list[str]) -> str:
+    (body,) = bodies
+    return body
+
+
 def refs(forge: Workflows) -> dict[str, str]:
     rows = forge.git("for-each-ref", "--format=%(refname) %(objectname)", cwd=forge.origin)
     return dict(row.split() for row in rows.splitlines())
@@ -48,9 +60,8 @@ def test_a_push_of_a_data_change(forge: Workflows) -> None:
     change(forge, "feature")
     ran = forge.push(NONE, "feature")
     assert ran.code == 0, ran.log
-    assert tracked(forge)["versions"] == [1, 2]
+    exactly_once(left_by(forge), versions=2, data=2)
     names = refs(forge)
-    assert len([name for name in names if name.startswith("refs/tags/data/")]) == 2
     head = names["refs/heads/feature"]
     trailers = "--format=%(trailers:key=Clew-Run,valueonly)"
     assert forge.git("log", "-1", trailers, head, cwd=forge.origin)
@@ -74,35 +85,35 @@ def test_a_dispatch_with_overrides(forge: Workflows) -> None:
     inputs = {"params": "train.lr=0.7", "reason": "Drift, see $(date)`id`", "ref": "main"}
     ran = forge.run("clew.yml", "workflow_dispatch", {"ref": "refs/heads/main", "inputs": inputs})
     assert ran.code == 0, ran.log
-    tags = tracked(forge)["aliases"]
-    assert tags == [("candidate", 2), ("production", 1)]
+    exactly_once(left_by(forge), versions=2, data=1)
+    assert tracked(forge)["aliases"] == [("candidate", 2), ("production", 1)]
     assert "Drift, see $(date)`id`" in forge.clew("trace", "models:/small-model/2").stdout
+
+
+def pushed(forge: Workflows, branch: str, before: str) -> dict[str, str]:
+    after = forge.git("rev-parse", branch)
+    return {"ref": f"refs/heads/{branch}", "before": before, "after": after}
+
+
+def at_once(forge: Workflows, *events: dict[str, str]) -> list[Ran]:
+    """Run the workflow for several pushes at the same time; return what came of each."""
+    with ThreadPoolExecutor(len(events)) as pool:
+        return list(pool.map(lambda event: forge.run("clew.yml", "push", event), events))
 
 
 def test_two_pushes_at_once(forge: Workflows) -> None:
     change(forge, "one", lr=0.6)
     change(forge, "two", lr=0.7)
-    done: list[Ran] = []
-    both = [
-        threading.Thread(target=lambda name=name: done.append(forge.push(NONE, name)))
-        for name in ("one", "two")
-    ]
-    for thread in both:
-        thread.start()
-    for thread in both:
-        thread.join()
+    done = at_once(forge, *(pushed(forge, name, NONE) for name in ("one", "two")))
     assert [ran.code for ran in done] == [0, 0], [ran.log for ran in done]
-    assert tracked(forge)["versions"] == [1, 2, 3]
-    assert len([name for name in refs(forge) if name.startswith("refs/tags/data/")]) == 2
+    exactly_once(left_by(forge), versions=3, data=2, at_once=2)
 
 
 def test_a_workflow_killed_in_the_middle_and_run_again(forge: Workflows) -> None:
     forge.edit("stages/train.py", "import json", "import time; time.sleep(3)\nimport json")
     forge.commit("Slow")
     change(forge, "feature")
-    event = {"ref": "refs/heads/feature", "before": NONE}
-    event["after"] = forge.git("rev-parse", "feature")
-    process = forge.start("clew.yml", "push", event)
+    process = forge.start("clew.yml", "push", pushed(forge, "feature", NONE))
     assert process.stdout is not None
     for line in process.stdout:
         if "train     job" in line:
@@ -113,8 +124,7 @@ def test_a_workflow_killed_in_the_middle_and_run_again(forge: Workflows) -> None
     assert tracked(forge)["versions"] == [1]
     ran = forge.push(NONE, "feature")
     assert ran.code == 0, ran.log
-    assert tracked(forge)["versions"] == [1, 2]
-    assert "RUNNING" not in {status for _stage, status in tracked(forge)["runs"]}
+    exactly_once(left_by(forge), versions=2, data=2)
 
 
 def test_the_schedule_finds_a_push_whose_run_was_dropped(forge: Workflows) -> None:
@@ -125,7 +135,7 @@ def test_the_schedule_finds_a_push_whose_run_was_dropped(forge: Workflows) -> No
     assert tracked(forge)["versions"] == [1, 2]
     again = forge.schedule()
     assert "nothing is pending" in again.said or "production" in again.said
-    assert tracked(forge)["versions"] == [1, 2]
+    exactly_once(left_by(forge), versions=2, data=2)
 
 
 def test_a_squash_merge_promotes_without_training(forge: Workflows) -> None:
@@ -141,41 +151,52 @@ def test_a_squash_merge_promotes_without_training(forge: Workflows) -> None:
     assert ran.code == 0, ran.log
     assert "reused: MLflow run" in ran.said
     assert tracked(forge)["aliases"] == [("candidate", 2), ("production", 2)]
-    assert tracked(forge)["versions"] == [1, 2]
+    exactly_once(left_by(forge), versions=2, data=2)
 
 
-def test_a_pull_request_opened_updated_and_run_again(forge: Workflows) -> None:
+def test_a_pull_request_opened_updated_twice_and_run_again(forge: Workflows) -> None:
     pytest.importorskip("github", reason="the extra `forges` is not installed")
-    from tests.forge.github_stub import REPOSITORY, TOKEN, GitHubStub, served
+    from tests.forge.github_stub import GitHubStub, served
 
     with served(GitHubStub()) as stub:
-        here = {"GITHUB_API_URL": stub.url, "GITHUB_REPOSITORY": REPOSITORY}
-        there = replace(forge, told=here, secrets={"GITHUB_TOKEN": TOKEN})
+        there = on_github(forge, stub)
         change(there, "feature")
-        stub.open_pull(7, "feature", there.git("rev-parse", "HEAD"))
-        for action in ("opened", "synchronize"):
-            ran = there.run("report.yml", "pull_request", pull_request(there, action))
-            assert ran.code == 0, ran.log
-            assert "no model of" in stub.bodies(7)[0]
-        ran = there.push(NONE, "feature")
+        opened = there.git("rev-parse", "HEAD")
+        stub.open_pull(7, "feature", opened)
+        ran = there.run("report.yml", "pull_request", pull_request(there, "opened"))
         assert ran.code == 0, ran.log
-        there.git("pull", "-q", "origin", "feature")
+        assert "no model of" in only(stub.bodies(7))
+        assert (stub.statuses[-1]["sha"], stub.statuses[-1]["state"]) == (opened, "pending")
+        for lr, verdict, state in (
+            ("0.7", "gates passed; better than the base", "success"),
+            ("0.1", "refused", "failure"),
+        ):
+            before = there.git("rev-parse", "HEAD")
+            text = re.sub(r"lr: [0-9.]+", f"lr: {lr}", (there.work / "params.yaml").read_text())
+            (there.work / "params.yaml").write_text(text)
+            updated = there.commit(f"Learn at {lr}")
+            assert there.push(before, "feature").code == (state == "failure")
+            assert verdict in only(stub.bodies(7))
+            there.git("pull", "-q", "origin", "feature")
+            ran = there.run("report.yml", "pull_request", pull_request(there, "synchronize"))
+            assert ran.code == 0, ran.log
+            assert verdict in only(stub.bodies(7))
+            assert {one["state"] for one in stub.statuses if one["sha"] == updated} == {state}
+        known = only(stub.bodies(7))
         ran = there.run("report.yml", "pull_request", pull_request(there, "synchronize"))
         assert ran.code == 0, ran.log
-        (body,) = stub.bodies(7)
-        assert "gates passed; better than the base" in body
-        assert stub.statuses[-1]["state"] == "success"
+        assert only(stub.bodies(7)) == known, "run again, it says the same"
+        exactly_once(left_by(there), versions=3, data=2, comments=stub.bodies(7))
         kept = sorted(path.suffix for path in there.artifacts.rglob("small-*"))
         assert set(kept) == {".html", ".json", ".md"}
 
 
 def test_a_forks_pull_request_is_checked_and_starts_nothing(forge: Workflows) -> None:
     pytest.importorskip("github", reason="the extra `forges` is not installed")
-    from tests.forge.github_stub import REPOSITORY, TOKEN, GitHubStub, served
+    from tests.forge.github_stub import GitHubStub, served
 
     with served(GitHubStub(rights={"read"})) as stub:
-        here = {"GITHUB_API_URL": stub.url, "GITHUB_REPOSITORY": REPOSITORY}
-        there = replace(forge, told=here, secrets={"GITHUB_TOKEN": TOKEN})
+        there = on_github(forge, stub)
         change(there, "feature")
         stub.open_pull(7, "feature", there.git("rev-parse", "HEAD"), fork=True)
         before = tracked(there), refs(there)
@@ -185,11 +206,3 @@ def test_a_forks_pull_request_is_checked_and_starts_nothing(forge: Workflows) ->
         assert "configuration and data only" in ran.log
         assert stub.bodies(7) == []
         assert (tracked(there), refs(there)) == before
-
-
-def pull_request(forge: Workflows, action: str, of: str = "us/it") -> dict[str, Any]:
-    sha = forge.git("rev-parse", "HEAD")
-    head = {"sha": sha, "ref": "feature", "repo": {"full_name": of}}
-    base = {"ref": "main", "repo": {"full_name": "us/it"}}
-    change = {"number": 7, "head": head, "base": base}
-    return {"action": action, "number": 7, "pull_request": change}

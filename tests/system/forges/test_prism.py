@@ -22,7 +22,8 @@ from clew.errors import OutsideError
 from clew.forge import Comment, CommentGone, State, marker, show
 from clew.identity import CommitSha
 from clew.trigger.model import PullRequest
-from tests.forge.prism_upstream import DESCRIPTION, Upstream
+from tests.forge.prism_upstream import DESCRIPTION, Upstream, failure
+from tests.forge.server import Answer
 
 FORGE = DESCRIPTION.parents[1]
 PRISM = FORGE / "node_modules" / "@stoplight" / "prism-cli" / "dist" / "index.js"
@@ -126,6 +127,76 @@ def test_what_is_gone_is_left_alone(forge: GitHub, upstream: Upstream) -> None:
         forge.edit(7, gone, "text")
 
     assert bodies(upstream) == []
+
+
+LIMITED = "You have exceeded a secondary rate limit"
+
+
+@pytest.mark.parametrize(
+    ("fault", "wait"),
+    [
+        (failure(403, LIMITED, Retry_After="1"), 1),
+        (failure(429, LIMITED, Retry_After="1"), 1),
+        (failure(502, "Server Error"), 0),
+        (failure(503, "Service Unavailable"), 0),
+    ],
+    ids=["403", "429", "502", "503"],
+)
+def test_limits_and_outages_are_waited_for(upstream: Upstream, fault: Answer, wait: float) -> None:
+    patient = GitHub("owner/project", "secret", upstream.root, retries=2, patience=3)
+    upstream.fail(fault)
+    began = time.monotonic()
+
+    assert list(show(patient, [7], "digits", f"{MARK}\nreport")) == []
+
+    assert time.monotonic() - began >= wait
+    first, again = upstream.requests[:2]
+    assert (first.method, first.path) == (again.method, again.path)
+    assert bodies(upstream) == [f"{MARK}\nreport"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["update", "create"])
+def test_a_limit_on_a_write_leaves_one_comment(upstream: Upstream, *, known: bool) -> None:
+    patient = GitHub("owner/project", "secret", upstream.root, retries=2, patience=3)
+    if known:
+        upstream.say(f"{MARK}\nbefore")
+    upstream.on_write = [failure(429, LIMITED, Retry_After="1")]
+
+    assert list(show(patient, [7], "digits", f"{MARK}\nreport")) == []
+
+    assert bodies(upstream) == [f"{MARK}\nreport"]
+    writes = [one.method for one in upstream.requests if one.method != "GET"]
+    assert writes == ["PATCH" if known else "POST"] * 2
+
+
+def test_an_outage_that_stays_is_told(upstream: Upstream) -> None:
+    forge = GitHub("owner/project", "secret", upstream.root, retries=1)
+    upstream.fail(*[failure(500, "Server Error")] * 4)
+
+    (missing,) = show(forge, [7], "digits", f"{MARK}\nreport")
+
+    assert missing.startswith("no report on pull request 7: GitHub answered 500")
+    assert bodies(upstream) == []
+
+
+def test_a_comment_deleted_by_hand_is_made_again(forge: GitHub, upstream: Upstream) -> None:
+    upstream.say(f"{MARK}\nbefore")
+    upstream.before_edit = upstream.comments.clear
+
+    assert list(show(forge, [7], "digits", f"{MARK}\nafter")) == []
+
+    assert bodies(upstream) == [f"{MARK}\nafter"]
+
+
+def test_a_right_that_is_missing_is_named(forge: GitHub, upstream: Upstream) -> None:
+    upstream.on_write = [failure(403, "Resource not accessible by integration")] * 2
+
+    (missing,) = show(forge, [7], "digits", f"{MARK}\nreport")
+    assert "(403): the token may lack `pull-requests: write`" in missing
+    with pytest.raises(OutsideError, match="statuses: write"):
+        forge.mark(COMMIT, State.SUCCESS, "gates passed", "clew/digits")
+
+    assert (bodies(upstream), upstream.statuses) == ([], [])
 
 
 def test_pull_requests_are_found(forge: GitHub) -> None:

@@ -140,6 +140,15 @@ def test_a_model_that_fails_live_is_taken_back(shop: Cloud, endpoint: str) -> No
     assert "is live again" in told.stderr
     assert prediction(shop, endpoint) == 0.4
     assert shop.answer("trace", f"endpoint://{endpoint}")["verdict"] == "PASS"
+    shop.stand.client.deny("sagemaker:InvokeEndpoint")
+    try:
+        untested = shop.clew("deploy", "models:/shop-model/2", "--endpoint", endpoint)
+    finally:
+        shop.stand.client.no_faults()
+    assert untested.returncode == 1
+    assert "sagemaker:InvokeEndpoint" in untested.stderr
+    assert "is live again" in untested.stderr
+    assert prediction(shop, endpoint) == 0.4
     nothing = shop.clew("rollback", "--endpoint", endpoint)
     assert nothing.returncode == 2  # there was nothing before, and the failed one doesn't count
     assert "nothing was live" in nothing.stderr
@@ -269,12 +278,14 @@ def test_a_trace_of_what_contradicts_itself_never_passes(shop: Cloud, endpoint: 
     assert told.returncode == 1
     assert "FAIL: run_fingerprint of endpoint and package" in told.stdout
     client.add_tags(ResourceArn=arn, Tags=[{"Key": "clew:run_fingerprint", "Value": right}])
-    shop.stand.client.deny("sagemaker:DescribeModelPackage")
-    try:
-        told = shop.clew("trace", f"endpoint://{endpoint}")
-    finally:
-        shop.stand.client.no_faults()
-    assert told.returncode == 3, told.stdout
+    for action in ("DescribeModelPackage", "DescribeEndpoint", "ListTags"):
+        shop.stand.client.deny(f"sagemaker:{action}")
+        try:
+            told = shop.clew("trace", f"endpoint://{endpoint}")
+        finally:
+            shop.stand.client.no_faults()
+        assert told.returncode == 3, told.stdout
+        assert action in told.stdout
     assert shop.clew("trace", "endpoint://nobody").returncode == 2
 
 

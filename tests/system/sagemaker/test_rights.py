@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clew.rights import INTERFACES, LOOK_AT_VPC
 from tests.system.people import SUBJECTS, make_people
 from tests.system.sagemaker.cloud import Cloud, make_cloud
 from tests.system.sagemaker.test_deploy import MODEL, TRAIN
@@ -87,6 +88,12 @@ UNSEEN = {  # what no call of the story needs, and why it is given all the same
             ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKey"),
             "SageMaker and S3 use the key, not clew; and only a stack with KmsKey gives it",
         ),
+        (
+            (*JOBS, "serving"),
+            (*INTERFACES, *LOOK_AT_VPC),
+            "SageMaker joins the VPC, not clew; and only a stack with InVpc gives it",
+        ),
+        (JOBS, ("secretsmanager:GetSecretValue",), "only a stack with Secrets gives it"),
     )
     for role in roles
     for action in actions
@@ -243,6 +250,7 @@ def stack(stand: Rehearsal) -> Stack:
         "Store.Arn": f"arn:aws:s3:::{stand.s3_bucket}",
         "Tracking": stand.mlflow_app_arn,
         "KmsKey": "none",
+        "Secrets": "none",
     }
     roles = {f"{role}.Arn": stand.roles[name] for name, role in PRINCIPALS.items()}
     return Stack(names | roles)

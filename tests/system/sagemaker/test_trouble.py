@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import re
+import shutil
 
 import pytest
 
@@ -108,9 +110,50 @@ def test_results_that_broke_in_s3_are_named(cloud: Cloud, archive: str, kept: in
     assert key in done.stderr
     assert cloud.versions() == []
     s3.delete_object(**place)
-    cloud.run()
+    assert cloud.clew("run", "--detach").returncode == 4
+    assert cloud.jobs() == [training], "only a person pays for the same again"
+    cloud.run("--retry")
     assert len(cloud.jobs()) == 2
     assert len(cloud.versions()) == 1
+
+
+def test_a_lock_that_the_data_does_not_match_stops_the_run_and_pays_for_nothing(
+    cloud: Cloud,
+) -> None:
+    assert cloud.clew("run", "--detach").returncode == 0
+    (job,) = cloud.jobs("Processing")
+    until(lambda: cloud.describe(job, "Processing")["ProcessingJobStatus"] == "Completed")
+    key = f"{cloud.name}/clew/jobs/{job}/output/dvc.lock"
+    s3, place = cloud.stand.boto3("s3"), {"Bucket": cloud.stand.s3_bucket, "Key": key}
+    lock = s3.get_object(**place)["Body"].read()
+    s3.put_object(**place, Body=re.sub(rb"[0-9a-f]{32}\.dir", b"a" * 32 + b".dir", lock))
+    for _ in range(2):
+        done = cloud.clew("run", "--detach")
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert f"the job {job} left a dvc.lock that the data does not match" in done.stderr
+        assert "data/prepared (missing)" in done.stderr
+    assert (cloud.jobs("Processing"), cloud.jobs()) == ([job], [])
+    s3.put_object(**place, Body=lock)
+    shutil.rmtree(cloud.work / f".clew/jobs/{job}")  # as the message says
+    assert cloud.clew("run", "--detach").returncode == 0
+    assert (cloud.jobs("Processing"), len(cloud.jobs())) == ([job], 1)
+
+
+def test_a_training_that_leaves_no_model_is_told_and_not_paid_for_again(cloud: Cloud) -> None:
+    empty = 'pathlib.Path("model/weights.json").unlink()\n'
+    (cloud.work / "stages/evaluate.py").open("a").write(empty)
+    cloud.commit("Leave nothing")
+    assert cloud.clew("version").returncode == 0
+    assert cloud.clew("run", "--detach").returncode == 0
+    (training,) = cloud.jobs()
+    until(lambda: cloud.describe(training)["TrainingJobStatus"] == "Completed")
+    for _ in range(2):
+        done = cloud.clew("run", "--detach")
+        assert done.returncode == 4, done.stdout + done.stderr
+        assert f"the training job {training} left nothing in model" in done.stderr
+        assert "--retry" in done.stderr
+    assert cloud.jobs() == [training]
+    assert {run.info.status for run in cloud.runs("train")} == {"FAILED"}
 
 
 def test_a_broken_result_of_processing_is_named(cloud: Cloud) -> None:

@@ -100,6 +100,7 @@ def test_what_is_stated_holds(url: str) -> None:
     [
         ("'secret', 'gone', '2026-01-01 00:00:00', ''", "unknown status"),
         ("'', 'active', '2026-01-01 00:00:00', ''", "no subject_id"),
+        ("'secret', 'revoked', '2999-01-01 00:00:00', ''", "in the future"),
     ],
 )
 def test_a_broken_row_is_named_by_its_number(url: str, row: str, why: str) -> None:

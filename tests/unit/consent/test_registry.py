@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew.consent.registry import Statement, changed, merged, parse, refuse_unsafe, written
+from clew.consent.registry import (
+    Statement,
+    changed,
+    has_control,
+    merged,
+    parse,
+    refuse_unsafe,
+    resembles,
+    written,
+)
 from clew.errors import ConfigError
 
 HEAD = "subject_id,status,updated_at,reason\n"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ACTIVE, REVOKED = Statement("active", AT), Statement("revoked", AT, "moved away")
-ids = st.text(min_size=1, max_size=20).filter(
-    lambda t: not any(ord(c) < 32 or c == "\x7f" for c in t)
-)
+ids = st.text(min_size=1, max_size=20).filter(lambda text: not has_control(text))
 statements = st.builds(
     Statement,
     st.sampled_from(["active", "revoked"]),
-    st.integers(0, 2**31).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
+    st.integers(0, int(AT.timestamp())).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
     st.text(max_size=10).filter(lambda text: not {"\0", "\r"} & set(text)),
 )
 
@@ -72,6 +79,8 @@ def test_a_registry_without_reasons_stays_one() -> None:
         ("secret,active,2026-01-01,\nsecret,revoked,2026-01-02,\n", 3, "another status"),
         ("secret,active,yesterday,\n", 2, "ISO 8601"),
         (",active,2026-01-01,\n", 2, "no subject_id"),
+        ("secret\t,revoked,2026-01-01,\n", 2, "control characters"),
+        ("x,active,2026-01-01,\nsecret,revoked,2999-01-01,\n", 3, "in the future"),
         ('secret,active,2026-01-01,"x\n', 2, "unexpected end"),
         ('x,active,2026-01-01,"a\nb"\nsecret,gone,2026-01-01,\n', 4, "unknown status"),
     ],
@@ -107,7 +116,20 @@ def test_a_reason_that_a_spreadsheet_runs_is_refused(reason: str) -> None:
         refuse_unsafe("a", Statement("revoked", AT, reason))
 
 
-@pytest.mark.parametrize("subject", ["", "a\nb", "a\0b", "\x7f"])
+def test_a_local_time_without_its_zone_is_not_the_future() -> None:
+    moment = (datetime.now(UTC) + timedelta(hours=13)).replace(tzinfo=None).isoformat()
+    assert parse(f"{HEAD}a,revoked,{moment},\n".encode(), "c.csv")["a"].status == "revoked"
+
+
+@pytest.mark.parametrize(
+    "other", ["person-bob ", "Person-Bob", "person\u2010bob", "\uff50erson-bob"]
+)
+def test_ids_that_look_the_same_are_told_apart(other: str) -> None:
+    assert resembles("person-bob", ["ada", other]) is ("\u2010" not in other)
+    assert not resembles("person-bob", ["person-bob", "ada"])
+
+
+@pytest.mark.parametrize("subject", ["", "a\nb", "a\0b", "\x7f", "a\x85b"])
 def test_an_id_that_can_not_be_kept_is_refused(subject: str) -> None:
     with pytest.raises(ConfigError, match="subject id"):
         refuse_unsafe(subject, ACTIVE)

@@ -155,3 +155,71 @@ def test_a_shallow_clone_has_the_whole_log(repo: GitRepo, bare: Path, tmp_path: 
     assert words(shallow) == ["a", "b"]
     shallow.append(data("c"), publish=True)
     assert words(shallow) == ["a", "b", "c"]
+
+
+def test_a_shallow_log_is_fetched_whole_and_the_code_is_not(
+    repo: GitRepo, bare: Path, tmp_path: Path
+) -> None:
+    repo.commit({"README": "more words\n"})
+    repo.git("push", "-q", "origin", "main")
+    log(repo).append(data("a", "b", "c"), publish=True)
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{bare}", "shallow")
+    shallow = GitRepo(tmp_path / "shallow")
+    shallow.git("fetch", "-q", "--depth=2", "origin", "+refs/clew/*:refs/clew/*")
+    with pytest.raises(Unverifiable, match="shallow"):
+        log(shallow).logged()
+    found = log(shallow)
+    found.fetch()
+    assert words(found) == ["a", "b", "c"]
+    assert shallow.git("rev-list", "--count", "HEAD") == "1"
+
+
+def test_a_graft_takes_no_entry_away(repo: GitRepo) -> None:
+    log(repo).append(data("a", "b", "c"), publish=False)
+    ids = [entry.id for entry in log(repo).logged()]
+    (repo.path / ".git/info/grafts").write_text(f"{ids[2]} {ids[0]}\n")
+    assert words(log(repo)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("has_remote", [True, False])
+def test_a_log_that_was_rewritten_here_is_what_the_remote_had(
+    repo: GitRepo, bare: Path, has_remote: bool
+) -> None:
+    log(repo).append(data("a", "b"), publish=True)
+    repo.git("update-ref", REF, log(repo).logged()[0].id)
+    with pytest.raises(Unverifiable, match="which the remote's had"):
+        log(repo).logged()
+    if not has_remote:
+        repo.git("remote", "remove", "origin")
+    found = log(repo)
+    found.fetch()
+    assert words(found) == ["a", "b"]
+
+
+def version(repo: GitRepo, digit: str) -> list[Draft]:
+    name = f"data/shoes/{digit * 12}"
+    repo.git("tag", name)
+    return [Draft(DATA, {"data_version": name})]
+
+
+def test_a_data_version_without_an_entry_is_named(repo: GitRepo, colleague: GitRepo) -> None:
+    theirs = log(colleague)
+    theirs.append(version(repo, "a"), publish=True)
+    version(repo, "b")
+    repo.git("tag", "data/shoes/by-hand")
+    repo.git("push", "-q", "origin", "--tags")
+    theirs.fetch()
+    assert theirs.unlogged() == [f"data/shoes/{'b' * 12}"]
+    assert log(repo).unlogged() == [f"data/shoes/{'a' * 12}", f"data/shoes/{'b' * 12}"]
+
+
+def test_no_log_begins_where_there_was_one(repo: GitRepo, bare: Path, colleague: GitRepo) -> None:
+    first = version(repo, "a")
+    repo.git("push", "-q", "origin", "--tags")
+    log(repo).append(first, publish=True)
+    git(bare, "update-ref", "-d", REF)
+    with pytest.raises(Unverifiable, match=f"no log.*{'a' * 12}"):
+        log(colleague).append(version(repo, "b"), publish=True)
+    assert git(bare, "for-each-ref", REF) == ""
+    log(colleague).append(first, publish=True)  # its own tag comes before its entry
+    assert log(colleague).unlogged() == []

@@ -285,3 +285,23 @@ def test_no_process_is_left_behind(repo: GitRepo) -> None:
         text=True,
     )
     assert "git" not in done.stdout
+
+
+def test_the_remote_says_which_branch_is_its_default(
+    repo: GitRepo, bare: Path, colleague: GitRepo
+) -> None:
+    first = repo.head
+    repo.git("push", "-q", "origin", "HEAD:refs/heads/side", "HEAD:refs/heads/a/HEAD")
+    later = repo.commit({"README": "more words\n"})
+    repo.git("push", "-q", "origin", "HEAD:main")
+    repository = colleague.repository
+    found = repository.remote_branches()
+    assert found == ("main", {"main": later, "side": first, "a/HEAD": first})
+    assert repository.object_ids([(later, "")]) == [None], "asking fetches nothing"
+    assert not repository.is_behind(first, [])
+    repository.bring_branches({"main": later})
+    assert repository.is_behind(first, [later])
+    git(bare, "symbolic-ref", "HEAD", "refs/heads/gone")
+    assert repository.remote_branches().default is None
+    git(bare, "update-ref", "--no-deref", "HEAD", later)
+    assert repository.remote_branches().default is None

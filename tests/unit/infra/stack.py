@@ -30,6 +30,7 @@ THINGS = {
     "Store.Arn": "the bucket",
     "Tracking": "the MLflow App",
     "KmsKey": "the key",
+    "Secrets": "the secrets",
     "Finish.Arn": "the CodeBuild project",
     "BuildLog.Arn": "the build's log",
     "Dispatch.Arn": "the way to GitHub",

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from clew.account import Right
-from clew.config.model import Instance, SageMaker, Serving
+from clew.config.model import Instance, Network, SageMaker, Serving
 from clew.rights import job_rights, own_rights, serving_rights
 from tests.unit.infra.stack import (
     CLEW,
@@ -45,6 +45,7 @@ NAMES = {
     "Store.Arn": "arn:aws:s3:::bucket",
     "Tracking": APP,
     "KmsKey": f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1",
+    "Secrets": f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:mlflow",
     **{f"{role}.Arn": f"arn:aws:iam::{ACCOUNT}:role/{name}" for role, name in ROLES.items()},
 }
 
@@ -210,6 +211,8 @@ SETTINGS = SageMaker(
     image=f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/clew-jobs@sha256:{'a' * 64}",
     instance=Instance("ml.m5.large"),
     kms_key=NAMES["KmsKey"],
+    network=Network(("subnet-0a1b",), ("sg-0a1b",)),
+    secrets={"MLFLOW_TRACKING_PASSWORD": NAMES["Secrets"]},
     serving=Serving(role=NAMES["ServingRole.Arn"]),
 )
 JOB = (SETTINGS, str(SETTINGS.image), "s3://bucket/dvc", APP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,6 +26,7 @@ OWN = {
     "gitlab-ci.yml": ".gitlab-ci.yml",
     "buildspec.yml": "buildspec.yml",
 }
+EXTRAS = "forges,sagemaker,mlflow-app"
 PROGRAMS = Path(sys.executable).parent
 
 
@@ -52,11 +54,27 @@ def test_a_workflow_differs_in_the_line_that_installs_clew(name: str) -> None:
 
 def test_gitlab_and_codebuild_differ_in_how_clew_is_installed_and_called() -> None:
     written = render(ADOPTION)
-    _left, came = changes(template("gitlab-ci.yml"), written[".gitlab-ci.yml"])
-    assert f'- python -m pip install --quiet "clew @ git+{SOURCE.url}@{SHA}"' in came
-    _left, came = changes(template("buildspec.yml"), written["buildspec.yml"])
-    assert "- .venv/bin/clew ci --reports clew-reports" in came
-    assert "infra/" not in yaml.safe_dump(yaml.safe_load(written["buildspec.yml"])["phases"])
+    own, adopted = (
+        yaml.safe_load(text)["clew"]["script"]
+        for text in (template("gitlab-ci.yml"), written[".gitlab-ci.yml"])
+    )
+    requirement = f"clew[{EXTRAS}] @ git+{SOURCE.url}@{SHA}"
+    install = f'.venv/bin/uv pip install --quiet "{requirement}"'
+    assert [(a, b) for a, b in zip(own, adopted, strict=True) if a != b] == [
+        (install.replace(f"git+{SOURCE.url}@{SHA}", "$CLEW_SOURCE"), install)
+    ]
+    phases = yaml.safe_load(written["buildspec.yml"])["phases"]
+    assert phases["install"]["commands"] == adopted[:3]
+    assert phases["build"]["commands"] == [".venv/bin/clew ci --reports clew-reports"]
+
+
+def test_every_system_has_what_reports_and_jobs_on_aws_need() -> None:
+    """CodeBuild's webhooks come from GitHub and GitLab: it comments by the same clients."""
+    action = yaml.safe_load((ROOT / ".github/actions/clew/action.yml").read_text())
+    assert action["inputs"]["extras"]["default"].split() == EXTRAS.split(",")
+    (sync,) = [line for line in template("buildspec.yml").splitlines() if "uv sync" in line]
+    assert re.findall(r"--extra (\S+)", sync) == EXTRAS.split(",")
+    assert f'"clew[{EXTRAS}] @ $CLEW_SOURCE"' in template("gitlab-ci.yml")
 
 
 @pytest.mark.parametrize("pipeline", ["pipeline.yaml", "models/churn/pipeline.yaml"])

@@ -192,7 +192,7 @@ def hostile(name: str) -> Report:
         attribution=Attribution("in order", {name: {"data": 0.2, "parameters": -0.1}}, 1, 2),
         history=tuple(PastVersion(number, {name: number / 10}) for number in (1, 2)),
         problems=(name,),
-        consent=OptOut(1, 0, (Affected(name, (name,), 1, 2),), 3, Standing("clean"), name),
+        consent=OptOut(1, 0, (Affected(name, (name,), 1, 2),), Standing("clean"), name),
     )
 
 
@@ -220,7 +220,6 @@ OPTED_OUT = OptOut(
         Affected("models:/shoe-classifier/5", (), 1, 12),
         Affected("models:/shoe-classifier/4", (), problem="its manifest is gone"),
     ),
-    unread=41,
     standing=Standing("clean"),
 )
 DATA_CHANGED = trained(AFTER, params=(), data=data_diff(), parts=("data",))
@@ -284,7 +283,7 @@ SITUATIONS: dict[str, Report] = {
         problems=("the stage 'train' reads src/missing.py, which is not in the commit",),
     ),
     "opt-out": replace(DATA_CHANGED, consent=OPTED_OUT),
-    "withdrawn": trained(BELOW, consent=replace(OPTED_OUT, standing=WITHDRAWN, unread=0)),
+    "withdrawn": trained(BELOW, consent=replace(OPTED_OUT, standing=WITHDRAWN)),
     "not-told-apart": trained(
         AFTER,
         data=data_diff(),
