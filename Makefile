@@ -22,13 +22,15 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-# The same story on the rehearsal of AWS, to a live endpoint.
+# The same story on the rehearsal of AWS, to a live endpoint; then the workflow files there.
+ON_AWS := tests/system/sagemaker/test_workflows.py
 rehearse: .venv/stand-ready
 	$(BIN)/python -m demo.rehearsal
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ON_AWS)
 
-# What needs the rehearsal of AWS: its own contract, and clew on it.
+# What needs the rehearsal of AWS: its own contract, and clew on it, but for what `rehearse` runs.
 test-aws: .venv/stand-ready
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/unit/stand tests/unit/infra tests/unit/test_sagemaker_requests.py tests/unit/forges/test_codecommit.py tests/system/sagemaker
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests/unit/stand tests/unit/infra tests/unit/test_sagemaker_requests.py tests/unit/forges/test_codecommit.py tests/system/sagemaker --ignore $(ON_AWS)
 
 # What draws the report's plots as forges do; tests that need it are skipped without it.
 browser: tests/browser/node_modules/.package-lock.json

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
+import sqlite3
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import closing
 
 import pytest
 
@@ -23,7 +24,12 @@ from tests.system.ci.once import exactly_once, left_by
 from tests.system.small import Small
 from tests.system.state import tracked
 
-ROOT = Path(__file__).parents[3]
+LEARNED_AT = """
+    SELECT params.value FROM registered_model_aliases AS alias
+    JOIN model_versions AS version ON version.name = alias.name AND version.version = alias.version
+    JOIN params ON params.run_uuid = version.run_id AND params.key = 'train.lr'
+    WHERE alias.alias = ?
+"""
 pytestmark = [
     pytest.mark.skipif(not ACT.exists(), reason="the extra `dev` is not installed"),
     pytest.mark.slow,
@@ -107,6 +113,36 @@ def test_two_pushes_at_once(forge: Workflows) -> None:
     done = at_once(forge, *(pushed(forge, name, NONE) for name in ("one", "two")))
     assert [ran.code for ran in done] == [0, 0], [ran.log for ran in done]
     exactly_once(left_by(forge), versions=3, data=2, at_once=2)
+
+
+def test_two_pushes_on_one_branch_at_once(forge: Workflows) -> None:
+    """The older push's run ends last, and the newer one's report stays."""
+    pytest.importorskip("github", reason="the extra `forges` is not installed")
+    from tests.forge.github_stub import GitHubStub, served
+
+    slow = 'import time; time.sleep(10 if "lr: 0.6" in open("params.yaml").read() else 0)'
+    forge.edit("stages/train.py", "import json", f"{slow}\nimport json")
+    forge.commit("Some learn slowly")
+    change(forge, "feature")
+    first = pushed(forge, "feature", NONE)
+    forge.edit("params.yaml", "lr: 0.6", "lr: 0.7")
+    newest = forge.commit("Learn at 0.7")
+    with served(GitHubStub()) as stub:
+        there = on_github(forge, stub)
+        stub.open_pull(7, "feature", newest)
+        done = at_once(there, first, pushed(forge, "feature", first["after"]))
+        assert [ran.code for ran in done] == [0, 0], [ran.log for ran in done]
+        body = only(stub.bodies(7))
+        assert "+21.0 points" in body, "of the newer push; the older one's are +11.0"
+        assert [one["state"] for one in stub.statuses if one["sha"] == newest][-1] == "success"
+    exactly_once(left_by(forge), versions=3, data=2, at_once=2)
+    assert learned_at(forge, "candidate") == "0.7"
+
+
+def learned_at(forge: Workflows, alias: str) -> str:
+    with closing(sqlite3.connect(forge.work / ".clew/mlflow.db")) as database:
+        (row,) = database.execute(LEARNED_AT, (alias,))
+    return str(row[0])
 
 
 def test_a_workflow_killed_in_the_middle_and_run_again(forge: Workflows) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+from collections.abc import Iterator
+
 import pytest
 
+pytest.importorskip("github", reason="the extra `forges` is not installed")
+
+from tests.forge.github_stub import GitHubStub, served
 from tests.system.ci import events
-from tests.system.ci.act import ACT, Ran, Workflows, put_workflows
+from tests.system.ci.act import ACT, Ran, Workflows, on_github, pull_request, put_workflows
 from tests.system.ci.events import NONE
+from tests.system.ci.once import SHORT, Left, branches_and_tags, exactly_once, made_for
 from tests.system.sagemaker.cloud import Cloud, until
 
 pytestmark = pytest.mark.skipif(not ACT.exists(), reason="the extra `dev` is not installed")
@@ -22,6 +30,38 @@ def running(cloud: Cloud, kind: str) -> list[str]:
     listed = getattr(cloud.stand.boto3("sagemaker"), f"list_{kind.lower()}_jobs")
     found = listed(NameContains=f"{cloud.name}-", StatusEquals="InProgress")
     return [row[f"{kind}JobName"] for row in found[f"{kind}JobSummaries"]]
+
+
+def left_by(cloud: Cloud) -> Left:
+    """Return what is on the stand and in the origin: jobs as SageMaker lists them."""
+    offered, tags = branches_and_tags(cloud)
+    return Left(
+        trainings=[made_for(name) for name in cloud.jobs()],
+        processings=[made_for(name) for name in cloud.jobs("Processing")],
+        versions=[version.tags["run_fingerprint"][:SHORT] for version in cloud.versions()],
+        data=tags,
+        open=[run.info.run_name for run in cloud.runs("run") if run.info.status == "RUNNING"],
+        offered=offered,
+    )
+
+
+@pytest.fixture
+def stub() -> Iterator[GitHubStub]:
+    with served(GitHubStub()) as github:
+        yield github
+
+
+def faster(cloud: Cloud, lr: float = 0.6) -> str:
+    """Push other parameters on the branch `feature`; return the commit."""
+    cloud.git("checkout", "-qb", "feature")
+    cloud.edit("params.yaml", "lr: 0.5", f"lr: {lr}")
+    return cloud.commit("Faster")
+
+
+def state_of(stub: GitHubStub, commit: str) -> str:
+    """Return the commit's last status."""
+    found: str = [one["state"] for one in stub.statuses if one["sha"] == commit][-1]
+    return found
 
 
 def finished(cloud: Cloud, forge: Workflows) -> Ran:
@@ -80,3 +120,49 @@ def test_what_a_person_stopped_no_schedule_starts_again(cloud: Cloud) -> None:
     assert again.returncode == 0, again.stdout
     assert again.stdout.startswith("left ")
     assert cloud.jobs()[-1] == job
+
+
+def test_a_pull_request_whose_push_is_killed_and_run_again(cloud: Cloud, stub: GitHubStub) -> None:
+    cloud.run()
+    forge = on_github(on_runners(cloud), stub)
+    head = faster(cloud)
+    stub.open_pull(7, "feature", head)
+    assert forge.run("report.yml", "pull_request", pull_request(forge, "opened")).code == 0
+    (body,) = stub.bodies(7)
+    assert "no model of" in body
+    event = {"ref": "refs/heads/feature", "before": NONE, "after": head}
+    killed = forge.start("clew.yml", "push", event)
+    until(lambda: len(cloud.jobs()) == 2)
+    subprocess.run(["pkill", "-KILL", "-f", str(cloud.folder)], check=False)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    ran = forge.push(NONE, "feature")
+    assert ran.code == 0, ran.log
+    assert len(cloud.jobs()) == 2, "the same job is taken up"
+    ran = finished(cloud, forge)
+    assert ran.code == 0, ran.log
+    ran = forge.run("report.yml", "pull_request", pull_request(forge, "synchronize"))
+    assert ran.code == 0, ran.log
+    assert "gates passed; better than the base" in stub.bodies(7)[0]
+    assert state_of(stub, head) == "success"
+    exactly_once(left_by(cloud), versions=2, data=1, comments=stub.bodies(7))
+
+
+def test_words_and_a_forks_pull_request_start_no_job(cloud: Cloud, stub: GitHubStub) -> None:
+    cloud.run()
+    forge = on_github(on_runners(cloud), stub)
+    before = cloud.git("rev-parse", "HEAD")
+    (cloud.work / "README.md").write_text("# Words\n")
+    words = cloud.commit("Words")
+    ran = forge.push(before)
+    assert ran.code == 0, ran.log
+    assert "nothing that data or model depend on changed" in ran.said
+    assert state_of(stub, words) == "success"
+    stub.rights = {"read"}
+    stub.open_pull(7, "feature", faster(cloud), fork=True)
+    event = pull_request(forge, "opened", of="stranger/it")
+    ran = forge.run("report.yml", "pull_request", event)
+    assert ran.code == 0, ran.log
+    assert "configuration and data only" in ran.log
+    assert stub.bodies(7) == []
+    exactly_once(left_by(cloud), versions=1, data=1)
