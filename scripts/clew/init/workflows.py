@@ -32,7 +32,7 @@ GITLAB = '    - python -m pip install --quiet "$CLEW_SOURCE"\n'
 GITLAB_WORDS = "# Set CLEW_SOURCE to where clew is installed from, MLFLOW_TRACKING_URI to"
 CODEBUILD = (
     "      - python -m pip install --quiet --disable-pip-version-check uv==0.13.9\n"
-    "      - uv sync --quiet --frozen --extra sagemaker --extra mlflow-app\n"
+    "      - uv sync --quiet --frozen --extra sagemaker --extra mlflow-app --extra forges\n"
 )
 FINISH = "      - .venv/bin/python infra/finish.py\n"
 MARK = "# clew init {version} sha256:{digest}\n"
