@@ -1,43 +1,32 @@
-"""Continue the run that a job belongs to, once the job has ended: what CodeBuild runs.
+"""Continue what waits for a job, once the job has ended: what CodeBuild runs.
 
 Started by anything but a job's end, it is `clew ci`.
 
-Everything about the job comes from AWS by its ARN, in the environment, and goes on as arguments:
-nothing of it reaches a shell.
+What was asked for is in MLflow, not in the job: `clew reconcile` goes on with it. The job only says
+which commit has to be there, which no branch may have any more. That comes from AWS by its ARN, in
+the environment, and goes on as an argument: nothing of it reaches a shell.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 
-COMMIT, FINGERPRINT = "clew:code_git_commit_id", "clew:run_fingerprint"
+COMMIT = "clew:code_git_commit_id"
 
 
 def main() -> int:
     if not (arn := os.environ.get("CLEW_JOB_ARN")):
-        return clew("ci", "--reports", "clew-reports").returncode
-    tags = tags_of(arn)
-    commit, branch = tags.get(COMMIT, ""), os.environ.get("CLEW_BRANCH", "main")
+        return clew("ci", "--reports", "clew-reports")
+    commit = tags_of(arn).get(COMMIT, "")
     if not re.fullmatch("[0-9a-f]{40}", commit):
-        return said(f"the job has no tag {COMMIT} with a commit: clew did not start it", code=2)
-    shown = f"+refs/heads/{branch}:refs/remotes/origin/{branch}"
-    git("fetch", "--quiet", "--tags", "origin", commit, shown).check_returncode()
-    if FINGERPRINT in tags and tags[FINGERPRINT] != fingerprint(commit):
-        return said("the job was asked for with --param: the same command again goes on from here")
-    is_on_it = not git("merge-base", "--is-ancestor", commit, f"origin/{branch}").returncode
-    where = ["--branch", branch] if is_on_it else []
-    return clew("run", "--commit", commit, "--detach", *where).returncode
-
-
-def fingerprint(commit: str) -> str:
-    """Return the run fingerprint of a commit by itself."""
-    found = clew("resolve", commit, "--json", stdout=subprocess.PIPE)
-    found.check_returncode()
-    return str(json.loads(found.stdout)["run_fingerprint"])
+        print(f"the job has no tag {COMMIT}: clew did not start it", file=sys.stderr)
+        return 2
+    git("fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*", check=True)
+    git("fetch", "--quiet", "origin", commit)  # of one that is gone `clew reconcile` says so
+    return clew("reconcile")
 
 
 def tags_of(arn: str) -> dict[str, str]:
@@ -48,17 +37,12 @@ def tags_of(arn: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in found}
 
 
-def git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", *arguments])
+def git(*arguments: str, check: bool = False) -> None:
+    subprocess.run(["git", *arguments], check=check)
 
 
-def clew(*arguments: str, stdout: int | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "clew", *arguments], stdout=stdout)
-
-
-def said(why: str, code: int = 0) -> int:
-    print(why, file=sys.stderr)
-    return code
+def clew(*arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", "clew", *arguments]).returncode
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from clew import lineage
+from clew.asked import remember
 from clew.budget import refuse_over_budget
 from clew.context import Context
 from clew.errors import ClewError, Detached, JobFailed
@@ -180,10 +181,10 @@ def _ended(
     if found is None:
         refuse_over_budget(context, step, key)
         spec = replace(make(attempt.name), checkpoints=_checkpoints(attempt))
-        _want(context, request, RunId(spec.environment["CLEW_RUN_ID"]))
+        _want(context, request, step, RunId(spec.environment["CLEW_RUN_ID"]))
         mine = _submit(context, spec)
     else:
-        _want(context, request, run_id_of(found))
+        _want(context, request, step, run_id_of(found))
     if not mine:
         context.reporter.step(step, f"attached to the running job {attempt.name}")
     wait = _leave if request.detach else _wait
@@ -263,15 +264,17 @@ def once_more(context: Context) -> str:
     return " The same is paid for once more only by `clew run --retry`."
 
 
-def _want(context: Context, request: RunRequest, run_id: RunId) -> None:
+def _want(context: Context, request: RunRequest, step: str, run_id: RunId) -> None:
     """Write into MLflow for which commit a job runs, so that `clew jobs` knows when none does.
 
     A MLflow run that was closed although its job went on is open again.
     """
-    if context.executor.usage is None:
-        return
     run = context.tracker.run(run_id)
     if run is None:
+        return
+    if step == PROCESS:
+        remember(context, request, run)
+    if context.executor.usage is None:
         return
     if run.status in ("FAILED", "KILLED"):
         context.tracker.finish(run_id, "RUNNING")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from clew import lineage
+from clew.asked import forget
 from clew.context import Context
 from clew.errors import Detached
 from clew.identity import RunFingerprint, RunId
@@ -59,6 +60,7 @@ def opened_run(
     try:
         parent = claim(context, request, resolution, RUN)
         if processed.run_id is not None:
+            forget(context, request)
             record_lineage(context, resolution, processed.run_id)
             context.tracker.record(processed.run_id, tags={"mlflow.parentRunId": parent})
             complete(context, processed.run_id)

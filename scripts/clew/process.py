@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from clew import lineage
+from clew.asked import forget
 from clew.bundle import Bundle, bundle
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, pointers_in
 from clew.errors import ClewError, ConfigError, JobFailed, Unverifiable
 from clew.identity import CommitSha, Pointer, RunId, digest
 from clew.inputs import added_inputs, inputs_of, stages_before
-from clew.jobs import run_id_of, run_job, taking_up
+from clew.jobs import PROCESS, run_id_of, run_job, taking_up
 from clew.merges import woven
 from clew.ports import Job, JobSpec
 from clew.remote_data import ensure_in_remote, refusal
@@ -128,14 +129,14 @@ def _run(
         context.tracker.record(run_id, params=commit)
         return replace(_spec(context, request, name, source, run_id), force=force)
 
-    job = run_job(
-        context,
-        request,
-        "process",
-        key,
-        make,
-        lacks=lambda job: _lacks(context, request, job),
-    )
+    def lacks(job: Job) -> ClewError | None:
+        return _lacks(context, request, job)
+
+    try:
+        job = run_job(context, request, PROCESS, key, make, lacks)
+    except JobFailed as error:
+        forget(context, request, str(error))
+        raise
     context.tracker.record(run_id_of(job), tags=taking_up(context, job))
     return Processed(stale, _lock_of(job), run_id_of(job), job)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clew.asked import REQUEST
 from clew.changes import relevant_changes
 from clew.context import Context
 from clew.errors import ClewError, ConfigError, JobFailed, Withdrawn
@@ -99,7 +100,7 @@ def take_up(open_at: Open, pending: Pending) -> TakenUp:
 def _left_open(context: Context, now: float) -> Iterator[Pending]:
     """Yield what the open runs of CI were asked for; nobody's own `clew run` is taken over."""
     known: set[tuple[str, str]] = set()
-    for step in (RUN, PROCESS):
+    for step in (RUN, PROCESS, REQUEST):
         for tracked in context.tracker.runs({"clew.stage": step}):
             tags = tracked.tags
             if tracked.status != "RUNNING" or tags.get("clew.trigger", "local") == "local":

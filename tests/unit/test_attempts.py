@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from clew.asked import forget
 from clew.context import Context
 from clew.errors import ClewError, Detached, JobFailed, Unverifiable
 from clew.identity import CommitSha, RunId
@@ -23,6 +25,7 @@ from clew.ports import (
     TrackedRun,
 )
 from clew.prices import Usage
+from clew.reconcile import pending_runs
 from clew.request import RunRequest
 from tests.gitrepo import pipeline
 from tests.unit.stored_data import Silent
@@ -103,6 +106,9 @@ class FakeTracker:
         tags = {**run.tags, FAILURE: reason} if reason else run.tags
         self.held[run_id] = dataclasses.replace(run, status=status, tags=tags)
 
+    def delete_run(self, run_id: RunId) -> None:
+        del self.held[run_id]
+
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
@@ -113,6 +119,7 @@ class Bench:
     context: Context
     lacking: dict[str, ClewError]
     step: str = "train"
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)  # of the MLflow runs of its jobs
 
     def name(self, attempt: int) -> str:
         return job_name(self.context.pipeline.name, self.step, KEY, attempt)
@@ -135,7 +142,7 @@ class Bench:
         return self.lacking.get(job.name)
 
     def _spec(self, name: str) -> JobSpec:
-        run_id = self.tracker.claim(self.step, KEY, name, {})
+        run_id = self.tracker.claim(self.step, KEY, name, self.tags)
         return JobSpec(
             name=name,
             bundle=Path("bundle.tar"),
@@ -155,6 +162,11 @@ class NoProject:
     def on_remote(self, commit: CommitSha) -> bool:
         return True
 
+    def facts(self, commit: CommitSha) -> None: ...
+
+    def branches(self) -> dict[str, CommitSha]:
+        return {}
+
 
 def bench(*, paid: bool = True, step: str = "train") -> Bench:
     executor, tracker = FakeExecutor(paid=paid), FakeTracker()
@@ -168,7 +180,8 @@ def bench(*, paid: bool = True, step: str = "train") -> Bench:
         log=cast(Any, None),
         state=Path(),
     )
-    return Bench(executor, tracker, context, {}, step)
+    tags = {"mlflow.source.git.commit": str(COMMIT)}
+    return Bench(executor, tracker, context, {}, step, tags)
 
 
 # --- results that will not do --------------------------------------------------------------------
@@ -332,3 +345,43 @@ def test_a_job_that_ended_at_the_moment_of_the_interrupt_keeps_its_result() -> N
         jobs.run()
     assert jobs.run() == jobs.name(1)
     assert jobs.executor.stopped == []
+
+
+# --- requests that meet at one job ---------------------------------------------------------------
+
+DISPATCHED: dict[str, Any] = {"trigger": "dispatch", "detach": True}
+OTHER: dict[str, Any] = {**DISPATCHED, "params": {"train.lr": 0.6}, "reason": "audit"}
+
+
+def pending(jobs: Bench) -> list[RunRequest]:
+    """Return what the schedule would go on with."""
+    found = pending_runs(jobs.context, lambda _request: jobs.context, time.time(), 7)
+    return [one.request for one in found]
+
+
+def dispatched(jobs: Bench) -> None:
+    """Ask for the same data with and without params, while the data is made."""
+    jobs.tags.update({"clew.trigger": "dispatch", "clew.executor": "fake"})
+    for asked in (DISPATCHED, OTHER, OTHER, {**OTHER, "trigger": "local", "params": {"a": 1}}):
+        with pytest.raises(Detached):
+            jobs.run(**asked)
+    assert list(jobs.executor.jobs) == [jobs.name(1)]
+
+
+def test_what_each_asked_for_that_left_one_job_is_gone_on_with() -> None:
+    jobs = bench(step="process")
+    dispatched(jobs)
+    first, second = pending(jobs)
+    assert (first.params, first.reason) == ({}, "")
+    assert (second.params, second.reason) == ({"train.lr": 0.6}, "audit")
+    forget(jobs.context, second)
+    assert [one.params for one in pending(jobs)] == [{}]
+
+
+def test_one_whose_job_failed_is_not_pending_for_ever() -> None:
+    jobs = bench(step="process")
+    dispatched(jobs)
+    forget(jobs.context, pending(jobs)[1], "the job failed")
+    (run,) = jobs.tracker.runs({"clew.stage": "request"})
+    assert (run.status, run.tags[FAILURE]) == ("FAILED", "the job failed")
+    assert len(pending(jobs)) == 1

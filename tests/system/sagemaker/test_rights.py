@@ -178,7 +178,7 @@ def finish(cloud: Cloud, job: str, kind: str) -> str:
     command = [sys.executable, str(ROOT / "infra/finish.py")]
     done = subprocess.run(command, cwd=other.work, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr + cloud.all_logs()
-    return done.stderr
+    return done.stdout
 
 
 def judged_anew(cloud: Cloud) -> None:
@@ -204,7 +204,7 @@ def reaped(cloud: Cloud) -> None:
     """Jobs that no run waits for any more are stopped; no commit has the params of the first."""
     cloud.stand.client.slow_start(seconds=120, job=f"{NAME}-*", times=2)
     cloud.run("--detach", "--param", "train.lr=0.55")
-    assert "--param" in finish(cloud, cloud.jobs()[-1], "Training")
+    assert "nothing is pending" in finish(cloud, cloud.jobs()[-1], "Training")
     assert len(cloud.jobs()) == 3
     stop(cloud, "train")
     cloud.edit("params.yaml", "count: 5", "count: 6")

@@ -233,13 +233,14 @@ def test_clew_doctor_misses_nothing(role: str, rights: list[Right]) -> None:
 
 
 def test_only_the_end_of_this_pipelines_own_jobs_starts_anything() -> None:
+    """Each end: a limit of time ends a job as Stopped, and nobody else would hear of it."""
     for kind, step in (("Training", "train"), ("Processing", "process")):
         rule = FINISHING[f"{kind}Ended"]["Properties"]
         assert rule["EventPattern"] == {
             "source": ["aws.sagemaker"],
             "detail-type": [f"SageMaker {kind} Job State Change"],
             "detail": {
-                f"{kind}JobStatus": ["Completed", "Failed"],
+                f"{kind}JobStatus": ["Completed", "Failed", "Stopped"],
                 f"{kind}JobName": [{"prefix": {"Sub": "${Pipeline}" + f"-{step}-"}}],
             },
         }
