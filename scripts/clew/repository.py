@@ -124,6 +124,9 @@ class Repository(Protocol):
     def branches(self) -> dict[str, CommitSha]:
         """Return the remote's branches as they are now, their commits brought here."""
 
+    def descendants(self, commit: CommitSha, among: Iterable[CommitSha]) -> frozenset[CommitSha]:
+        """Return those of some commits that this clone has and that have one in their history."""
+
     def merge_base(self, one: CommitSha, other: CommitSha) -> CommitSha | None:
         """Return the commit that two histories share last; None when they share none."""
 

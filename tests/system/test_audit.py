@@ -79,10 +79,16 @@ def test_a_model_from_before_the_log_passes_nobody(known: People) -> None:
     assert excluded(known, BOB, code=1)["verdict"] == "FAIL"
 
 
-def test_a_deleted_run_is_counted_and_still_told(known: People) -> None:
+def test_a_deleted_run_takes_a_witness_away(known: People) -> None:
     mlflow(known, "client.delete_run(client.get_model_version('small-model', '1').run_id)")
-    found = excluded(known, "nobody", code=0)
-    assert (found["verdict"], found["counts"]["deleted"]) == ("PASS", 1)
+    for options in ((), ("--deployed",)):
+        found = excluded(known, "nobody", *options, code=3)
+        assert "its run is deleted in MLflow" in found["reason"]
+        assert found["counts"]["deleted"] == 1
+    assert "its run is deleted" in asked(known, "pending", code=3)["reason"]
+    assert excluded(known, "nobody", "--allow-deleted", code=0)["counts"]["deleted"] == 1
+    assert excluded(known, BOB, "--allow-deleted", code=1)["verdict"] == "FAIL"
+    assert asked(known, "subject", BOB)["models"][0]["deleted"] == "run"
 
 
 def test_a_deleted_version_can_still_be_listed(known: People) -> None:

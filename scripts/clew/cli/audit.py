@@ -41,24 +41,18 @@ def audit() -> None:
 @click.option("--since", "when", required=True, help="A time, day, data version or commit.")
 @click.option("--deployed", is_flag=True, help="Fail for models from before that are live, too.")
 @click.option("--allow-empty", is_flag=True, help="Pass where no model was registered since.")
+@click.option("--allow-deleted", is_flag=True, help="Believe the log of models deleted in MLflow.")
 @shared
-def excluded(
-    options: Options, subject_id: str, when: str, *, deployed: bool, allow_empty: bool
-) -> int:
+def excluded(options: Options, subject_id: str, when: str, **flags: bool) -> int:
     """Prove from the manifests that no model since then has seen a subject."""
     from clew.audit.excluded import excluded as prove
-    from clew.audit.since import since
+    from clew.audit.since import doubt_of, since
 
     with _opened(options) as context:
         with suppress(ClewError):  # told by the answer
             context.log.fetch()
-        found = prove(
-            context,
-            given(subject_id),
-            since(context, when, datetime.now(UTC)),
-            deployed=deployed,
-            allow_empty=allow_empty,
-        )
+        name, moment = given(subject_id), since(context, when, datetime.now(UTC))
+        found = prove(context, name, moment, doubt=doubt_of(context, when), **flags)
     _say(options, found.as_json(), _excluded(found))
     return VERDICT_CODES[found.verdict]
 
