@@ -8,20 +8,10 @@ from typing import Any
 import pytest
 
 from tests.system.people import SUBJECTS, People
-from tests.system.test_opt_out import LONG_AGO, MODEL, asked, known, revoke
+from tests.system.test_opt_out import LONG_AGO, MODEL, asked, known, mlflow, revoke
 
 __all__ = ["known"]
 BOB = SUBJECTS[1]
-
-
-def mlflow(people: People, code: str) -> None:
-    uri = f"sqlite:///{people.work}/.clew/mlflow.db"
-    people.call(
-        "python",
-        "-c",
-        f"import sys, mlflow\nclient = mlflow.MlflowClient(sys.argv[1])\n{code}",
-        uri,
-    )
 
 
 def excluded(people: People, subject: str, *options: str, code: int) -> Any:
@@ -89,6 +79,18 @@ def test_a_deleted_run_takes_a_witness_away(known: People) -> None:
     assert excluded(known, "nobody", "--allow-deleted", code=0)["counts"]["deleted"] == 1
     assert excluded(known, BOB, "--allow-deleted", code=1)["verdict"] == "FAIL"
     assert asked(known, "subject", BOB)["models"][0]["deleted"] == "run"
+
+
+def test_a_deleted_model_is_still_counted(known: People) -> None:
+    mlflow(
+        known,
+        "run = client.get_model_version('small-model', '1').run_id\n"
+        "client.delete_model_version('small-model', '1')\n"
+        "client.delete_run(run)",
+    )
+    found = asked(known, "excluded", BOB, "--since", LONG_AGO, code=1)
+    assert found["verdict"] == "FAIL"
+    assert found["counts"]["deleted"] == 1
 
 
 def test_a_deleted_version_can_still_be_listed(known: People) -> None:

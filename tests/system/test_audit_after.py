@@ -12,8 +12,7 @@ import pytest
 
 from tests.system.people import SUBJECTS, People, make_people
 from tests.system.small import Small
-from tests.system.test_audit import mlflow
-from tests.system.test_opt_out import LONG_AGO, MODEL, asked, revoke
+from tests.system.test_opt_out import LONG_AGO, MODEL, asked, mlflow, revoke
 
 BOB = SUBJECTS[1]
 LOG = "refs/clew/log/small"

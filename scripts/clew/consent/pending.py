@@ -116,7 +116,9 @@ def pending(context: Context, now: datetime) -> Pending:
         used = _production(context, models, live)
         found = replace(found, models=tuple(one.uri for one in used), unverifiable=live.problem)
         said = authority(context) if used else {}
-        registry = "database" if context.consent else authority_commit(context)
+        registry = "database" if context.consent else ""
+        if used and not registry:
+            registry = authority_commit(context)
     except ClewError as error:
         return replace(found, unverifiable=error.what)
     gone = {name for name, one in said.items() if one.status == "revoked"}
