@@ -140,6 +140,9 @@ class Repository(Protocol):
     def is_behind(self, commit: CommitSha, tips: Iterable[CommitSha]) -> bool:
         """Tell whether one of the tips that this clone has contains the commit."""
 
+    def descendants(self, commit: CommitSha, among: Iterable[CommitSha]) -> frozenset[CommitSha]:
+        """Return those of some commits that this clone has and that have one in their history."""
+
     def merge_base(self, one: CommitSha, other: CommitSha) -> CommitSha | None:
         """Return the commit that two histories share last; None when they share none."""
 

@@ -84,6 +84,10 @@ def follow_model(context: Context, result: Trace, version: ModelVersion) -> None
         equal = None if None in there else there[0] == there[1]
         evidence = f"tag of {version.uri}: {there[0]}, param of run {run.id}: {there[1]}"
         result.check(f"{name} of model version and run", equal, evidence)
+    made = context.tracker.model_source(run.id)
+    evidence = f"{version.uri}: {version.source}, run {run.id}: {made or 'no model'}"
+    equal = None if made is None else version.source == made
+    result.check("the bytes of model version and run", equal, evidence)
     _run(context, result, run)
 
 

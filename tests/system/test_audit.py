@@ -8,20 +8,10 @@ from typing import Any
 import pytest
 
 from tests.system.people import SUBJECTS, People
-from tests.system.test_opt_out import LONG_AGO, MODEL, asked, known, revoke
+from tests.system.test_opt_out import LONG_AGO, MODEL, asked, known, mlflow, revoke
 
 __all__ = ["known"]
 BOB = SUBJECTS[1]
-
-
-def mlflow(people: People, code: str) -> None:
-    uri = f"sqlite:///{people.work}/.clew/mlflow.db"
-    people.call(
-        "python",
-        "-c",
-        f"import sys, mlflow\nclient = mlflow.MlflowClient(sys.argv[1])\n{code}",
-        uri,
-    )
 
 
 def excluded(people: People, subject: str, *options: str, code: int) -> Any:
@@ -79,10 +69,28 @@ def test_a_model_from_before_the_log_passes_nobody(known: People) -> None:
     assert excluded(known, BOB, code=1)["verdict"] == "FAIL"
 
 
-def test_a_deleted_run_is_counted_and_still_told(known: People) -> None:
+def test_a_deleted_run_takes_a_witness_away(known: People) -> None:
     mlflow(known, "client.delete_run(client.get_model_version('small-model', '1').run_id)")
-    found = excluded(known, "nobody", code=0)
-    assert (found["verdict"], found["counts"]["deleted"]) == ("PASS", 1)
+    for options in ((), ("--deployed",)):
+        found = excluded(known, "nobody", *options, code=3)
+        assert "its run is deleted in MLflow" in found["reason"]
+        assert found["counts"]["deleted"] == 1
+    assert "its run is deleted" in asked(known, "pending", code=3)["reason"]
+    assert excluded(known, "nobody", "--allow-deleted", code=0)["counts"]["deleted"] == 1
+    assert excluded(known, BOB, "--allow-deleted", code=1)["verdict"] == "FAIL"
+    assert asked(known, "subject", BOB)["models"][0]["deleted"] == "run"
+
+
+def test_a_deleted_model_is_still_counted(known: People) -> None:
+    mlflow(
+        known,
+        "run = client.get_model_version('small-model', '1').run_id\n"
+        "client.delete_model_version('small-model', '1')\n"
+        "client.delete_run(run)",
+    )
+    found = asked(known, "excluded", BOB, "--since", LONG_AGO, code=1)
+    assert found["verdict"] == "FAIL"
+    assert found["counts"]["deleted"] == 1
 
 
 def test_a_deleted_version_can_still_be_listed(known: People) -> None:

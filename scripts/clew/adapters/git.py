@@ -163,6 +163,12 @@ class GitRepository(GitWriter):
             self.on_remote(newer)  # which fetches what this clone lacks of the branches
         return None if self._peeled(newer) is None else self.is_behind(older, [newer])
 
+    def descendants(self, commit: CommitSha, among: Iterable[CommitSha]) -> frozenset[CommitSha]:
+        known = self._known(among)
+        lines = "\n".join([f"^{commit}", *known]).encode()
+        found = self._git.run("rev-list", "--ancestry-path", "--stdin", stdin=lines).decode()
+        return frozenset(map(CommitSha, known & {commit, *found.split()}))
+
     def merge_base(self, one: CommitSha, other: CommitSha) -> CommitSha | None:
         done = self._git.attempt("merge-base", one, other)
         return CommitSha(done.stdout.decode().strip()) if done.returncode == 0 else None

@@ -62,31 +62,53 @@ def excluded(
     *,
     deployed: bool = False,
     allow_empty: bool = False,
+    allow_deleted: bool = False,
+    doubt: str = "",
 ) -> Excluded:
     """Return whether models registered since a moment hold a subject's records.
 
     `deployed` counts models from before that are live, too; `allow_empty` takes no models for an
-    answer.
+    answer, `allow_deleted` the log's word alone for models that MLflow has no more. `doubt` says
+    why the moment may be another.
     """
     try:
         context.log.fetch()
         models = known_models(context)
         live = live_models(context, models)
+        unlogged = context.log.unlogged()
     except ClewError as error:
         return Excluded(since, UNVERIFIABLE, error.what, Counts())
     after = [one for one in models if one.latest >= since]
     before = [one for one in models if one.latest < since and live.of(one)]
     found = presences(context, [*after, *before], {subject})
-    evidence = tuple(_judged(one, found, since) for one in after)
-    earlier = tuple(_judged(one, found, None) for one in before)
+    evidence, earlier = (
+        tuple(_judged(one, found, start, allow_deleted=allow_deleted) for one in some)
+        for some, start in ((after, since), (before, None))
+    )
     counts = _counts(after, found, earlier)
     verdict, reason = _verdict(evidence, earlier if deployed else (), allow_empty=allow_empty)
-    if deployed and live.problem and verdict == PASS:
-        verdict, reason = UNVERIFIABLE, live.problem
+    doubts = [doubt, live.problem if deployed else "", _gaps(unlogged)]
+    if verdict == PASS and any(doubts):
+        verdict, reason = UNVERIFIABLE, "; ".join(filter(None, doubts))
     return Excluded(since, verdict, reason, counts, evidence, earlier, context.log.head() or "")
 
 
-def _judged(model: Known, found: Mapping[str, Presence], since: datetime | None) -> Evidence:
+def _gaps(unlogged: list[str]) -> str:
+    if not unlogged:
+        return ""
+    return (
+        f"the log has no entry of {unlogged[0]}, of which there is a tag "
+        f"({counted(len(unlogged), 'such data version')}): what was trained on it is unknown"
+    )
+
+
+def _judged(
+    model: Known,
+    found: Mapping[str, Presence],
+    since: datetime | None,
+    *,
+    allow_deleted: bool,
+) -> Evidence:
     presence = found.get(model.data_version)
     words = f"{model.source}; {model.data_version}"
     source = f"{words}, manifest sha256 {presence.sha256}" if presence else words
@@ -97,6 +119,9 @@ def _judged(model: Known, found: Mapping[str, Presence], since: datetime | None)
         return Evidence(what, UNVERIFIABLE, problem, source)
     if not presence.records and not presence.signed:
         return Evidence(what, UNVERIFIABLE, "nobody signed its manifest off", source)
+    doubt = model.stray or ("" if allow_deleted else model.lost)
+    if not presence.records and doubt:
+        return Evidence(what, UNVERIFIABLE, doubt, source)
     if not presence.records:
         return Evidence(what, PASS, "holds no record of the subject", source)
     held = counted(presence.records, "record")

@@ -27,15 +27,18 @@ class Live:
         return self.models.get((model.uri, model.run_id), ())
 
     def in_production(self, model: Known, baseline: str) -> bool:
-        """Tell whether a model has the baseline alias or is on an endpoint."""
+        """Tell whether a model has the baseline alias or is on an endpoint.
+
+        Under a name that clew never used, nobody knows which alias means what: any counts.
+        """
         return any(
-            where == f"{ON_ALIAS}{baseline}" or where.startswith(ON_ENDPOINT)
+            model.is_foreign or where == f"{ON_ALIAS}{baseline}" or where.startswith(ON_ENDPOINT)
             for where in self.of(model)
         )
 
 
 def live_models(context: Context, models: Sequence[Known]) -> Live:
-    """Return where models are live; an endpoint that clew put a model on is asked what it serves.
+    """Return where models are live; each endpoint that clew made is asked what it serves.
 
     Raises OutsideError when MLflow can't be read.
     """
@@ -49,11 +52,10 @@ def live_models(context: Context, models: Sequence[Known]) -> Live:
         elif f"{ON_ALIAS}{alias}" not in found[key]:
             found[key].append(f"{ON_ALIAS}{alias}")
     names = _tagged(models)
-    if any(one.deleted == VERSION for one in models):  # whose tags are gone with it
-        try:
-            names |= _made_here(context, names)
-        except ClewError as error:
-            problems.append(f"a model that MLflow has no more may be on an endpoint: {error.what}")
+    try:
+        names |= _made_here(context, names)  # a tag may be gone, with its version or without
+    except ClewError as error:
+        problems.append(f"which endpoints there are can't be told: {error.what}")
     for name in sorted(names):
         try:
             key = _served(context, models, name)

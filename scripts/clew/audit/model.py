@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from clew.audit.models import Book
 from clew.chain import Trace
 from clew.consent.current import standing_of_model
 from clew.consent.standing import TAG
 from clew.context import Context
 from clew.errors import ClewError
 from clew.lineage import NAMES
-from clew.log import MODEL, Entry
 from clew.ports import ModelVersion
 from clew.records.signed import manifest_of, model_facts
 from clew.trace import trace
@@ -30,14 +30,13 @@ def _log(context: Context, found: Trace, version: ModelVersion) -> None:
     what = f"{version.uri} is in the log"
     try:
         context.log.fetch()
-        entries = [e for e in context.log.logged() if e.kind == MODEL and _is(e, version)]
+        entry = Book(context, {}).entry_of(version)
     except ClewError as error:
         found.check(what, None, error.what)
         return
-    if not entries:
-        found.check(what, None, "no entry has its URI and run")
+    if entry is None:
+        found.check(what, None, "no entry has its URI and run, nor its run and bytes")
         return
-    entry = entries[0]
     node = f"log entry {entry.number}"
     facts = {"id": entry.id, "at": entry.at.isoformat()}
     found.add(node, "log entry", facts, f"git cat-file -p {entry.id}")
@@ -47,6 +46,11 @@ def _log(context: Context, found: Trace, version: ModelVersion) -> None:
         f"they differ in {', '.join(differing)}" if differing else "the lineage is the same in both"
     )
     found.check("log and MLflow say the same of it", not differing, said)
+    if (source := entry.facts.get("source")) is not None:
+        said = f"{version.uri}: {version.source}, log: {source}"
+        found.check(
+            "its bytes are where they were when it was registered", source == version.source, said
+        )
 
 
 def _manifest(context: Context, found: Trace, version: ModelVersion) -> None:
@@ -79,7 +83,3 @@ def _consent(context: Context, found: Trace, version: ModelVersion) -> None:
     if tag is not None:
         said = f"the tag {TAG} says {tag}, and it is {standing.verdict}"
         found.check("its consent tag is current", tag == standing.verdict, said)
-
-
-def _is(entry: Entry, version: ModelVersion) -> bool:
-    return entry.facts["model"] == version.uri and entry.facts["run_id"] == version.run_id

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from clew.audit.models import known_model
 from clew.context import Context
-from clew.errors import ConfigError
+from clew.errors import ConfigError, Unverifiable
 from clew.ports import ModelVersion
 from clew.records.manifest import Manifest, Row
 from clew.records.signed import manifest_of
@@ -68,7 +68,13 @@ def model_version(context: Context, uri: str) -> ModelVersion:
 
 def manifest_of_model(context: Context, uri: str) -> Manifest:
     """Return the signed-off manifest that a model was trained on; Unverifiable when it is lost."""
-    return manifest_of(context, known_model(context, uri).data)
+    found = known_model(context, uri)
+    if found.stray:
+        raise Unverifiable(
+            f"who is in {found.uri} can't be told: {found.stray}",
+            fix="Register it with `clew run`, or fetch the log where it was.",
+        )
+    return manifest_of(context, found.data)
 
 
 def records_of(manifest: Manifest, split: str | None, named: Named) -> Iterator[Membership]:

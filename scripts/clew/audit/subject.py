@@ -108,12 +108,14 @@ def subject_everywhere(
     models = known_models(context)
     live = live_models(context, models)
     held = {one.model for one in found.models}
-    unlogged = [one for one in models if one.source.startswith("MLflow")]
-    asked = [one for one in models if live.of(one) or one in unlogged or one.problem]
-    there = presences(context, asked, {subject})
-    evidence = [*found.evidence, *(_cross_check(one, there, held) for one in asked)]
+    there = presences(context, models, {subject})
+    evidence = [*found.evidence, *(_cross_check(one, there, held) for one in models)]
     if live.problem:
         evidence.append(Evidence("where models are live", UNVERIFIABLE, live.problem))
+    evidence += [
+        Evidence(tag, UNVERIFIABLE, "it has a tag, and the log has no entry of it")
+        for tag in context.log.unlogged()
+    ]
     holders = [
         Holder(
             one.uri,
@@ -142,7 +144,7 @@ def _holds(model: Known, there: Mapping[str, Any]) -> bool:
 
 
 def _cross_check(model: Known, there: Mapping[str, Any], held: set[str]) -> Evidence:
-    """Hold the index against the manifest of a model that is live, or that the log lacks."""
+    """Hold what the index says of a model against its manifest."""
     presence = there.get(model.data_version)
     if presence is None or presence.records is None or model.problem:
         problem = model.problem or (presence.problem if presence else "its data version is unknown")
@@ -151,7 +153,9 @@ def _cross_check(model: Known, there: Mapping[str, Any], held: set[str]) -> Evid
     if not presence.signed:
         return Evidence(model.uri, UNVERIFIABLE, "nobody signed its manifest off", source)
     said = f"its manifest has {presence.records:,} records of the subject"
-    if model.source.startswith("log") and bool(presence.records) != (model.uri in held):
+    if model.stray:
+        return Evidence(model.uri, UNVERIFIABLE, f"{said}; {model.stray}", source)
+    if bool(presence.records) != ((model.copy_of or model.uri) in held):
         return Evidence(model.uri, FAIL, f"{said}, and the index says otherwise", source)
     return Evidence(model.uri, PASS, said, source)
 

@@ -42,28 +42,28 @@ def audit() -> None:
 @click.option("--since", "when", required=True, help="A time, day, data version or commit.")
 @click.option("--deployed", is_flag=True, help="Fail for models from before that are live, too.")
 @click.option("--allow-empty", is_flag=True, help="Pass where no model was registered since.")
+@click.option("--allow-deleted", is_flag=True, help="Believe the log of models deleted in MLflow.")
 @shared
-def excluded(
-    options: Options, subject_id: str, when: str, *, deployed: bool, allow_empty: bool
-) -> int:
+def excluded(options: Options, subject_id: str, when: str, **flags: bool) -> int:
     """Prove from the manifests that no model since then has seen a subject."""
-    from clew.audit.excluded import excluded as prove
-    from clew.audit.since import since
-
     name = given(subject_id)
     with _opened(options) as context:
         with suppress(ClewError):  # told by the answer
             context.log.fetch()
-        found = prove(
-            context,
-            name,
-            since(context, when, datetime.now(UTC)),
-            deployed=deployed,
-            allow_empty=allow_empty,
-        )
-        found = _spelled(context, name, found)
+        found = proof(context, name, when, **flags)
     _say(options, found.as_json(), _excluded(found))
     return VERDICT_CODES[found.verdict]
+
+
+def proof(context: Context, name: str, when: str, **flags: bool) -> Excluded:
+    """Return whether models since then hold a subject's records, and what casts doubt on it."""
+    from clew.audit.excluded import excluded as prove
+    from clew.audit.since import doubt_of, since
+
+    moment = since(context, when, datetime.now(UTC))
+    return _spelled(
+        context, name, prove(context, name, moment, doubt=doubt_of(context, when), **flags)
+    )
 
 
 def _spelled(context: Context, name: str, found: Excluded) -> Excluded:

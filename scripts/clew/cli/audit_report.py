@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from clew.audit.answer import worst
-from clew.audit.excluded import excluded as prove
 from clew.audit.model import audit_model
 from clew.audit.page import model_page, subject_page
 from clew.audit.records import model_version
-from clew.audit.since import since
-from clew.cli.audit import asked
+from clew.cli.audit import asked, proof
 from clew.cli.subjects import given
 from clew.consent.authority import authority, statements
 from clew.context import Context
@@ -32,14 +29,13 @@ def subject_report(
 ) -> Report:
     """Answer about a subject, with a proof where it is asked for since when."""
     name = given(about)
-    moment = since(context, when, datetime.now(UTC)) if when else None
+    proven = proof(context, name, when) if when else None
     found = asked(context, name, offline=False)
-    proof = prove(context, name, moment) if moment else None
     consent = _consent(context, name)
     shown = name if reveal else found.token or "an unknown subject"
-    document = found.as_json() | {"consent": consent, "excluded": proof and proof.as_json()}
-    verdict = worst([found.verdict, proof.verdict]) if proof else found.verdict
-    whole = subject_page(found, shown, made, consent=consent, proof=proof)
+    document = found.as_json() | {"consent": consent, "excluded": proven and proven.as_json()}
+    verdict = worst([found.verdict, proven.verdict]) if proven else found.verdict
+    whole = subject_page(found, shown, made, consent=consent, proof=proven)
     return verdict, document | {"verdict": verdict}, whole
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +39,7 @@ class Pending:
     revocations: tuple[Revocation, ...] = ()
     deadline_days: float = 0.0
     unverifiable: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)  # what was read, by its hashes
 
     @property
     def overdue(self) -> int:
@@ -57,7 +58,9 @@ class Pending:
             for r in self.revocations
         ]
         own = {"models": self.models, "verdict": self.verdict, "reason": self.unverifiable}
-        return {**own, "deadline_days": self.deadline_days, "revocations": rows}
+        return {**own, "deadline_days": self.deadline_days, "revocations": rows} | {
+            "evidence": dict(self.evidence)
+        }
 
     def __str__(self) -> str:
         if self.unverifiable:
@@ -115,11 +118,12 @@ def pending(context: Context, now: datetime) -> Pending:
         used = [one for one in models if live.in_production(one, baseline)]
         found = replace(found, models=tuple(one.uri for one in used), unverifiable=live.problem)
         said = statements(context, held) if used else {}
+        registry = "database" if context.consent else str(held.tip or "")
     except ClewError as error:
         return replace(found, unverifiable=error.what)
     gone = {name for name, one in said.items() if one.status == "revoked"}
     there = presences(context, used, gone)
-    problems = [live.problem, *(one.problem for one in used)]
+    problems = [live.problem, *(one.doubt for one in used)]
     problems += [one.problem for one in there.values()]
     left = sorted(set().union(*(one.subjects for one in there.values())))
     return replace(
@@ -128,6 +132,11 @@ def pending(context: Context, now: datetime) -> Pending:
             _revocation(name, said[name].updated_at, now, found.deadline_days) for name in left
         ),
         unverifiable="; ".join(filter(None, problems)),
+        evidence={
+            "registry": registry,
+            "log": context.log.head() or "",
+            "manifests": {tag: one.sha256 for tag, one in there.items()},
+        },
     )
 
 

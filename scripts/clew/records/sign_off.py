@@ -25,8 +25,11 @@ def data_entry(context: Context, resolution: Resolution) -> Draft:
 
 def model_entry(version: ModelVersion, chain: dict[str, str]) -> Draft:
     """Return the log's entry of a registered model version."""
-    registered = {"registered_at": f"{version.created:.3f}"}  # seconds since 1970, by MLflow
-    return Draft(MODEL, {"model": version.uri, "run_id": version.run_id, **registered, **chain})
+    seen = {
+        "registered_at": f"{version.created:.3f}",  # seconds since 1970, by MLflow
+        "source": version.source,
+    }
+    return Draft(MODEL, {"model": version.uri, "run_id": version.run_id, **seen, **chain})
 
 
 def message(pipeline: str, entry: Draft) -> str:

@@ -55,6 +55,18 @@ def manifest_of(context: Context, facts: Mapping[str, str]) -> Manifest:
 
 
 def model_facts(context: Context, chain: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the log's facts of a model's data version, see `facts_of`."""
+    return facts_of(context, signed_versions(context.log.logged()), chain)
+
+
+def signed_versions(entries: list[Entry]) -> dict[str, Mapping[str, str]]:
+    """Return what the log says of each data version."""
+    return {entry.facts["data_version"]: entry.facts for entry in data_entries(entries)}
+
+
+def facts_of(
+    context: Context, signed: Mapping[str, Mapping[str, str]], chain: Mapping[str, str]
+) -> Mapping[str, str]:
     """Return the log's facts of a model's data version, from the model's own lineage.
 
     Unverifiable when the two contradict each other. A model from before there was a log has no
@@ -62,17 +74,15 @@ def model_facts(context: Context, chain: Mapping[str, str]) -> Mapping[str, str]
     """
     if missing := [name for name in LINEAGE if name not in chain]:
         raise Unverifiable(f"the model does not say what it was trained on: no {missing[0]}")
-    for entry in data_entries(context.log.logged()):
-        if entry.facts["data_version"] == chain["data_version"]:
-            differing = [name for name in LINEAGE if entry.facts[name] != chain[name]]
-            if differing:
-                raise Unverifiable(
-                    f"the model's {differing[0]} is not the one that the log has",
-                    fix="Somebody changed its tags: `clew trace` shows which.",
-                )
-            return entry.facts
-    records = context.pipeline.records
     own = {name: chain[name] for name in LINEAGE}
+    if facts := signed.get(chain["data_version"]):
+        if differing := [name for name in LINEAGE if facts[name] != chain[name]]:
+            raise Unverifiable(
+                f"the model's {differing[0]} is not the one that the log has",
+                fix="Somebody changed its tags: `clew trace` shows which.",
+            )
+        return facts
+    records = context.pipeline.records
     if records is None:
         return own
     return own | {"manifest": records.manifest, "manifest_columns": column_names(records)}

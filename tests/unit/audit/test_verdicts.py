@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,121 +23,29 @@ from clew.audit.excluded import excluded
 from clew.config.model import Consent, MLflow, Records
 from clew.consent.pending import pending
 from clew.context import Context
-from clew.errors import OutsideError, Unverifiable
-from clew.identity import CommitSha, Pointer, RunId, data_fingerprint, data_version
+from clew.identity import CommitSha, RunId, data_fingerprint, data_version
 from clew.lineage import NAMES
-from clew.log import DATA, Draft, Entry, Log
-from clew.ports import ModelVersion, Reporter, TrackedRun
+from clew.log import DATA, Draft
+from clew.ports import ModelVersion, TrackedRun
 from clew.records.sign_off import model_entry
 from clew.records.signed import column_names
 from clew.resolve import pointers_at
-from tests.gitrepo import CONFIG, OUTPUT, GitRepo, data, pipeline
+from tests.gitrepo import CONFIG, GitRepo, data, pipeline
+from tests.unit.audit.memory import (
+    MANIFEST,
+    START,
+    Clock,
+    MemoryLog,
+    MemoryStore,
+    MemoryTracker,
+    Silent,
+    place_of,
+)
 
-MANIFEST = f"{OUTPUT}/manifest.csv"
 RECORDS = Records(MANIFEST)
 SUBJECTS = ("ada", "bob", 'c,"d"', "e\u0301")
-START = datetime(2026, 1, 1, tzinfo=UTC)
 BASELINE = "production"
 World = dict[str, str]  # record → subject
-
-
-class Clock:
-    """A time of its own for everything that happens."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def tick(self) -> datetime:
-        self.now += timedelta(seconds=1)
-        return self.now
-
-
-class MemoryLog(Log):
-    def __init__(self, clock: Clock) -> None:
-        self.clock, self.entries = clock, list[Entry]()
-
-    def logged(self) -> list[Entry]:
-        return list(self.entries)
-
-    def head(self) -> CommitSha | None:
-        return self.entries[-1].id if self.entries else None
-
-    def fetch(self) -> None:
-        pass
-
-    def append(self, drafts: Sequence[Draft], *, publish: bool) -> None:
-        known = {entry.key for entry in self.entries}
-        for draft in drafts:
-            if draft.key not in known:
-                number = len(self.entries) + 1
-                sha = CommitSha(f"{number:040}")
-                moment = self.clock.tick()
-                self.entries.append(Entry(number, sha, moment, draft.kind, draft.facts))
-
-
-class MemoryTracker:
-    """What is asked of MLflow's registry, and can be changed there by hand."""
-
-    uri = "memory"
-
-    def __init__(self) -> None:
-        self.by_number: dict[int, ModelVersion] = {}
-        self.by_run: dict[str, TrackedRun] = {}
-        self.alias: dict[str, int] = {}
-        self.is_up = True
-
-    def check(self, *, writing: bool = True) -> None:
-        if not self.is_up:
-            raise OutsideError("MLflow is down")
-
-    def versions(self, tags: Mapping[str, str]) -> list[ModelVersion]:
-        return [self._shown(one) for one in self.by_number.values()]
-
-    def version(self, name: str, version_or_alias: str) -> ModelVersion | None:
-        number = self.alias.get(version_or_alias)
-        if number is None and version_or_alias.isdigit():
-            number = int(version_or_alias)
-        found = self.by_number.get(number or 0)
-        return self._shown(found) if found else None
-
-    def runs(self, tags: Mapping[str, str]) -> list[TrackedRun]:
-        return list(self.by_run.values())
-
-    def run(self, run_id: RunId) -> TrackedRun | None:
-        return self.by_run.get(run_id)
-
-    def aliases(self) -> Mapping[str, int]:
-        return dict(self.alias)
-
-    def _shown(self, version: ModelVersion) -> ModelVersion:
-        mine = tuple(name for name, number in self.alias.items() if number == version.version)
-        return replace(version, aliases=mine)
-
-
-class MemoryStore:
-    """What DVC's cache and remote hold: one manifest for each directory."""
-
-    def __init__(self) -> None:
-        self.manifests: dict[str, bytes] = {}  # by the md5 of the directory
-
-    def files(self, pointer: Pointer) -> dict[str, str]:
-        return {MANIFEST: f"m{pointer.md5}"}
-
-    def read(self, hash_name: str, md5: str, path: str) -> bytes:
-        if (content := self.manifests.get(md5[1:])) is None:
-            raise Unverifiable(f"{path} is lost")
-        return content
-
-
-class Silent(Reporter):
-    def step(self, name: str, message: str) -> None:
-        pass
-
-    def line(self, text: str) -> None:
-        pass
-
-    def progress(self, verb: str, done: int, total: int, what: str = "files") -> None:
-        pass
 
 
 @dataclass
@@ -152,12 +60,18 @@ class Model:
     last: datetime  # the later of log and MLflow
     is_deleted: bool = False
     is_edited: bool = False
+    is_copy: bool = False
     has_run: bool = True
 
     @property
     def is_contradicted(self) -> bool:
         """Whether MLflow says something else than the log, or nothing bears out what it says."""
         return (self.is_edited and not self.is_deleted) or not (self.is_logged or self.has_run)
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether there is only one witness of whom it has not seen."""
+        return not self.is_logged or self.is_deleted or not self.has_run
 
 
 class Histories(RuleBasedStateMachine):
@@ -205,23 +119,43 @@ class Histories(RuleBasedStateMachine):
 
     # --- models ----------------------------------------------------------------------------------
 
-    @rule(is_logged=st.booleans(), is_promoted=st.booleans())
-    def register(self, is_logged: bool, is_promoted: bool) -> None:
+    @rule(is_logged=st.booleans(), is_promoted=st.booleans(), behind=st.sampled_from([0, 0, 30]))
+    def register(self, is_logged: bool, is_promoted: bool, behind: int) -> None:
         self.count += 1
+        self.log.behind = timedelta(seconds=behind)
         commit = self.repo.commit(data(f"world {sorted(self.world.items())}"))
         chain, directory = self._data_version(commit)
         run = RunId(f"{self.count:032}")
         created = self.clock.tick()
         name = self._context().pipeline.mlflow.model
-        version = ModelVersion(name, self.count, run, chain, created=created.timestamp())
+        seconds, place = created.timestamp(), place_of(run)
+        version = ModelVersion(name, self.count, run, chain, created=seconds, source=place)
         self.tracker.by_number[self.count] = version
         self.tracker.by_run[run] = TrackedRun(run, "FINISHED", chain, {}, {})
+        times = [created]
         if is_logged:
             self.log.append([model_entry(version, chain)], publish=True)
+            times += [self.log.entries[-1].at, max(entry.at for entry in self.log.entries)]
         if is_promoted:
             self.tracker.alias[BASELINE] = self.count
-        model = Model(dict(self.world), directory, version, is_logged, created, self.clock.now)
+        model = Model(dict(self.world), directory, version, is_logged, min(times), max(times))
         self.models.append(model)
+
+    @precondition(lambda self: self.models)
+    @rule(pick=st.integers(0, 99))
+    def copy(self, pick: int) -> None:
+        model = self._picked(pick)
+        there = self.tracker.by_number.get(model.version.version)
+        if there is None:
+            return
+        self.count += 1
+        made = self.clock.tick()
+        version = replace(
+            there, name="elsewhere", version=self.count, created=made.timestamp(), aliases=()
+        )
+        self.tracker.by_number[self.count] = version
+        copied = replace(model, version=version, is_copy=True, first=made, last=made)
+        self.models.append(copied)
 
     def _data_version(self, commit: CommitSha) -> tuple[dict[str, str], str]:
         """Sign the data of a commit off, as `clew version` does; return the model's lineage."""
@@ -252,7 +186,7 @@ class Histories(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99))
     def move_alias(self, pick: int) -> None:
         model = self._picked(pick)
-        if not model.is_deleted:
+        if not model.is_deleted and not model.is_copy:
             self.tracker.alias[BASELINE] = model.version.version
 
     # --- what is taken or changed ----------------------------------------------------------------
@@ -272,7 +206,8 @@ class Histories(RuleBasedStateMachine):
     def delete_run(self, pick: int) -> None:
         model = self._picked(pick)
         self.tracker.by_run.pop(model.version.run_id, None)
-        model.has_run = False
+        for one in self.models:
+            one.has_run = one.version.run_id in self.tracker.by_run
 
     @precondition(lambda self: self.models)
     @rule(pick=st.integers(0, 99), name=st.sampled_from(NAMES))
@@ -282,6 +217,15 @@ class Histories(RuleBasedStateMachine):
         if number in self.tracker.by_number:
             there = self.tracker.by_number[number]
             self.tracker.by_number[number] = replace(there, tags={**there.tags, name: "0" * 64})
+            model.is_edited = True
+
+    @precondition(lambda self: self.models)
+    @rule(pick=st.integers(0, 99), other=st.integers(0, 99))
+    def take_other_bytes(self, pick: int, other: int) -> None:
+        model, place = self._picked(pick), place_of(self._picked(other).version.run_id)
+        number = model.version.version
+        if number in self.tracker.by_number and place != place_of(model.version.run_id):
+            self.tracker.by_number[number] = replace(self.tracker.by_number[number], source=place)
             model.is_edited = True
 
     @precondition(lambda self: self.models)
@@ -309,7 +253,7 @@ class Histories(RuleBasedStateMachine):
         sound = [one for one in asked if not self._is_harmed(one) and one not in torn]
         if any(subject in one.world.values() for one in sound):
             assert found.verdict == "FAIL"
-        elif len(sound) < len(asked) or not after:
+        elif len(sound) < len(asked) or not after or any(one.is_doubted for one in sound):
             assert found.verdict == "UNVERIFIABLE"
         else:
             assert found.verdict == "PASS"
@@ -320,7 +264,7 @@ class Histories(RuleBasedStateMachine):
         now = self.clock.now + timedelta(days=days)
         found = pending(self._context(), now)
         used = [one for one in self._known() if self._live(one)]
-        if any(map(self._is_harmed, used)):
+        if any(self._is_harmed(one) or one.is_doubted for one in used):
             assert found.verdict == "UNVERIFIABLE"
             return
         left = {who for one in used for who in one.world.values() if who in self.revoked}
@@ -342,7 +286,9 @@ class Histories(RuleBasedStateMachine):
 
     def _known(self) -> Iterator[Model]:
         """Yield the models that anybody knows of."""
-        return (one for one in self.models if one.is_logged or not one.is_deleted)
+        return (
+            one for one in self.models if (one.is_logged and not one.is_copy) or not one.is_deleted
+        )
 
     def _is_harmed(self, model: Model) -> bool:
         return model.is_contradicted or model.directory in self.lost
