@@ -148,6 +148,23 @@ def test_a_pull_request_whose_push_is_killed_and_run_again(cloud: Cloud, stub: G
     exactly_once(left_by(cloud), versions=2, data=1, comments=stub.bodies(7))
 
 
+def test_a_squash_merge_promotes_without_a_job(cloud: Cloud) -> None:
+    cloud.run()
+    main = cloud.git("rev-parse", "HEAD")
+    faster(cloud)
+    cloud.run()
+    cloud.git("checkout", "-q", "main")
+    cloud.git("merge", "-q", "--squash", "feature")
+    cloud.commit("All of it")
+    cloud.git("push", "-q", "origin", ":feature")
+    ran = on_runners(cloud).push(main)
+    assert ran.code == 0, ran.log
+    assert "reused: MLflow run" in ran.said
+    newest = cloud.mlflow().get_model_version(f"{cloud.name}-model", "2")
+    assert sorted(newest.aliases) == ["candidate", "production"]
+    exactly_once(left_by(cloud), versions=2, data=1)
+
+
 def test_words_and_a_forks_pull_request_start_no_job(cloud: Cloud, stub: GitHubStub) -> None:
     cloud.run()
     forge = on_github(on_runners(cloud), stub)
