@@ -61,7 +61,7 @@ class Answers(Histories):
     def retrain(self, pick: int) -> None:
         """Train on the data of an earlier model once more."""
         now, self.world = self.world, self._picked(pick).world
-        self.register(is_logged=True, is_promoted=False)
+        self.register(is_logged=True, is_promoted=False, behind=0)
         self.world = now
 
     @rule()
@@ -81,10 +81,10 @@ class Answers(Histories):
     @rule(gone=st.sampled_from(SUBJECTS))
     def train_without(self, gone: str) -> None:
         """Ask before and after somebody's records leave the data."""
-        self.register(is_logged=True, is_promoted=True)
+        self.register(is_logged=True, is_promoted=True, behind=0)
         self.ask_the_index()
         self.opt_out(gone)
-        self.register(is_logged=True, is_promoted=True)
+        self.register(is_logged=True, is_promoted=True, behind=0)
         self.ask_the_index()
 
     @rule()
@@ -159,7 +159,7 @@ def test_what_a_killed_command_leaves_is_taken_up() -> None:
     machine.start()
     machine.train_without("bob")
     machine.put(record=5, subject="ada")
-    machine.register(is_logged=True, is_promoted=False)
+    machine.register(is_logged=True, is_promoted=False, behind=0)
     if (child := os.fork()) == 0:
         update(machine._context(), machine.tokens, Killed(machine.files.current().path))
         os._exit(0)
