@@ -24,6 +24,11 @@ TAKEN_UP = "clew.taken_up"  # the tag with the jobs whose results were found who
 WANTED = "clew.wanted_by"  # the tag with the commit whose run last took the job for its own
 UNPUBLISHED = "unpublished"  # its value for a commit that the Git remote did not have then
 RUNTIME, WAIT = "MaxRuntimeExceeded", "MaxWaitTimeExceeded"  # SageMaker's words for its limits
+INPUT = "ClientError"  # SageMaker's word for what it could not bring into the container
+DENIED = re.compile(  # IAM's own words
+    r"not authorized to perform:? (?P<action>[\w-]+:\w+)"
+    r"(?: on resource:? \"?(?P<resource>[^\s\"]+[\w*]))?"
+)
 OF_AWS = ("InternalServerError", "CapacityError")  # failures that are not the job's own
 ENDED = (JobStatus.FAILED, JobStatus.STOPPED)
 PROCESS = "process"  # the step that --force does anew
@@ -252,6 +257,11 @@ def failure(context: Context, job: Job) -> JobFailed:
     elif job.reason.startswith((RUNTIME, WAIT)):
         key = "max_runtime_hours" if job.reason.startswith(RUNTIME) else "spot.max_wait_hours"
         fix = f"Give it more time in pipeline.yaml: executor, {key}.{once_more(context)}"
+    elif found := DENIED.search(job.reason):
+        what = f"{found['action']} on {found['resource']}" if found["resource"] else found["action"]
+        fix = f"Allow the job's role {what}.{once_more(context)}"
+    elif job.reason.startswith(INPUT):
+        fix = f"See what its role may not read: `clew doctor`.{once_more(context)}"
     elif context.executor.usage is not None:
         fix = f"Fix the cause, and commit.{once_more(context)}"
     return JobFailed(f"the job {job.name} failed: {without_secrets(job.reason)}", fix=fix)

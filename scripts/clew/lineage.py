@@ -24,8 +24,9 @@ NAMES = (
 RESERVED = (*NAMES, "dvc_repo_url", "dvc_remote_url")
 SECONDS = "clew.job_seconds"  # how long the job ran, without waiting for a machine
 COST = "clew.cost_usd"  # billable seconds by the number of instances and their price
+BILLED = "sagemaker.billable_seconds"
 CHARGED = (  # the tags of a job's run that say what was paid for
-    *("sagemaker.billable_seconds", "sagemaker.training_seconds", "sagemaker.processing_seconds"),
+    *(BILLED, "sagemaker.training_seconds", "sagemaker.processing_seconds"),
     *("sagemaker.spot_saving_percent", COST),
 )
 
@@ -102,7 +103,7 @@ def job_record(job: Job) -> dict[str, str]:
     if job.arn:
         tags |= {f"sagemaker.{kind}_job_name": job.name, f"sagemaker.{kind}_job_arn": job.arn}
     if job.billable_seconds is not None:
-        tags["sagemaker.billable_seconds"] = f"{job.billable_seconds:g}"
+        tags[BILLED] = f"{job.billable_seconds:g}"
         tags[f"sagemaker.{kind}_seconds"] = f"{job.seconds:g}"
         if job.spot and job.seconds:
             saved = 100 * (1 - job.billable_seconds / job.seconds)

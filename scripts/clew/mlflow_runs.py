@@ -70,7 +70,19 @@ def opened_run(
     except BaseException as error:
         _abandon(context, resolution, error)
         raise
+    _sum_up(context, parent)
     complete(context, parent)
+
+
+def _sum_up(context: Context, parent: RunId) -> None:
+    """Write into the parent run what its jobs cost together; what another run paid for is there."""
+    if context.executor.usage is None:
+        return
+    nested = context.tracker.runs({"mlflow.parentRunId": parent})
+    for tag in (lineage.BILLED, lineage.COST):
+        amounts = [float(run.tags[tag]) for run in nested if tag in run.tags]
+        if amounts:
+            context.tracker.record(parent, tags={tag: f"{sum(amounts):.6g}"})
 
 
 def finished_training(context: Context, resolution: Resolution) -> TrackedRun | None:

@@ -14,7 +14,7 @@ from clew.asked import forget
 from clew.context import Context
 from clew.errors import ClewError, Detached, JobFailed, Unverifiable
 from clew.identity import CommitSha, RunId
-from clew.jobs import FAILURE, attempt_for, job_name, run_id_of, run_job, taking_up
+from clew.jobs import FAILURE, attempt_for, failure, job_name, run_id_of, run_job, taking_up
 from clew.ports import (
     Executor,
     Job,
@@ -385,3 +385,26 @@ def test_one_whose_job_failed_is_not_pending_for_ever() -> None:
     (run,) = jobs.tracker.runs({"clew.stage": "request"})
     assert (run.status, run.tags[FAILURE]) == ("FAILED", "the job failed")
     assert len(pending(jobs)) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        (
+            "AlgorithmError: An error occurred (AccessDenied) when calling the PutObject "
+            "operation: User: arn:aws:sts::123456789012:assumed-role/clew-training/x is not "
+            'authorized to perform: s3:PutObject on resource: "arn:aws:s3:::b/clew/x" because',
+            "Allow the job's role s3:PutObject on arn:aws:s3:::b/clew/x.",
+        ),
+        (
+            "AlgorithmError: role is not authorized to perform: kms:Decrypt, exit code: 1",
+            "Allow the job's role kms:Decrypt.",
+        ),
+        ("ClientError: Failed to download data. 403", "`clew doctor`"),
+        ("AlgorithmError: ValueError: NaN", "Fix the cause, and commit."),
+    ],
+)
+def test_a_missing_right_is_named(reason: str, advice: str) -> None:
+    told = failure(bench().context, Job("j", JobStatus.FAILED, {}, reason=reason))
+    assert advice in told.fix
+    assert "--retry" in told.fix

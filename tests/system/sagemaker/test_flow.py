@@ -99,6 +99,10 @@ def _whole_lineage(cloud: Cloud, answer: dict[str, dict[str, str]], training: st
     assert run.data.tags["sagemaker.training_job_name"] == training
     assert run.data.tags["sagemaker.training_job_arn"] == job["TrainingJobArn"]
     assert float(run.data.tags["sagemaker.billable_seconds"]) == job["BillableTimeInSeconds"]
+    (whole,), (processed,) = cloud.runs("run"), cloud.runs("process")
+    for tag in ("sagemaker.billable_seconds", "clew.cost_usd"):
+        parts = [float(one.data.tags[tag]) for one in (processed, run)]
+        assert float(whole.data.tags[tag]) == pytest.approx(sum(parts), rel=1e-3)
     assert float(run.data.tags["sagemaker.training_seconds"]) == job["TrainingTimeInSeconds"]
     tags = cloud.stand.boto3("sagemaker").list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]
     assert {tag["Key"]: tag["Value"] for tag in tags} == {
