@@ -10,6 +10,8 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from clew.adapters.job_code import job_requirements
 from tests.system.sagemaker.cloud import PYTORCH, Cloud, interrupt, until
 from tests.system.small import Small
@@ -171,7 +173,7 @@ def test_two_at_once_share_one_job(cloud: Cloud) -> None:
 
 
 def test_ctrl_c_without_a_terminal_leaves_the_job_working(cloud: Cloud) -> None:
-    cloud.stand.client.slow_start(seconds=4, job=f"{cloud.name}-train-*")
+    cloud.stand.client.slow_start(seconds=12, job=f"{cloud.name}-train-*")
     process = cloud.start()
     until(lambda: bool(cloud.jobs()))
     (training,) = cloud.jobs()
