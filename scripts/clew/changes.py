@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from clew.context import Context
 from clew.dvcfiles import DEFINITIONS, LOCK
+from clew.errors import ConfigError
 from clew.identity import CommitSha
 from clew.inputs import inputs_of
 from clew.preflight import DVC_CONFIG
+from clew.repository import Repository
 
 OWN = "Clew-Run"  # the trailer of clew's own commits
 
 
-def own_run(context: Context, commit: CommitSha, before: CommitSha | None) -> str | None:
+def own_run(repository: Repository, commit: CommitSha, before: CommitSha | None) -> str | None:
     """Return the run fingerprint that clew's own commit names, where a push brought nothing else.
 
     A merge that ends in such a commit brings more than it.
     """
-    facts = context.project.repository.facts(commit)
+    facts = repository.facts(commit)
     return facts.trailers.get(OWN) if facts.parents == (before,) else None
+
+
+def made_for(repository: Repository, commit: CommitSha) -> CommitSha:
+    """Return the commit that clew put its own on top of; any other commit is its own answer."""
+    try:
+        facts = repository.facts(commit)
+    except ConfigError:  # this clone lacks it, so clew did not make it here
+        return commit
+    return facts.parents[0] if OWN in facts.trailers and len(facts.parents) == 1 else commit
+
+
+def is_overtaken(repository: Repository, commit: CommitSha, head: CommitSha | None) -> bool:
+    """Tell whether a branch is past a commit, or has left it: what is said of it is old."""
+    return head not in (None, commit) and not repository.is_ancestor(head, commit)
 
 
 def relevant_changes(context: Context, before: CommitSha, commit: CommitSha) -> list[str]:

@@ -14,13 +14,16 @@ from clew.trigger.model import Kind, Trigger
 
 
 def respond(repository: Repository, open_at: Open, trigger: Trigger) -> Response:
-    """Run what a trigger asks for, if anything."""
+    """Run what a trigger asks for, if anything; what is wrong in its commit is in the response."""
     request = requested(repository, trigger)
-    context = open_at(request)
     if trigger.kind is Kind.PULL_REQUEST:
         return Response(request, why="a pull request is reported on, its branch is run")
-    if trigger.kind is Kind.PUSH and (why := _nothing_to_do(context, trigger, request.commit)):
-        return Response(request, why=why)
+    try:
+        context = open_at(request)
+        if trigger.kind is Kind.PUSH and (why := _nothing_to_do(context, trigger, request.commit)):
+            return Response(request, why=why)
+    except ClewError as error:
+        return Response(request, error=error)
     return bring(context, request)
 
 
@@ -57,14 +60,21 @@ def _named(repository: Repository, ref: str) -> tuple[CommitSha, str | None]:
 
 def _nothing_to_do(context: Context, trigger: Trigger, commit: CommitSha) -> str:
     """Return why a push needs no run, empty when it needs one."""
-    before = trigger.before
+    before = trigger.before or _left_from(context, trigger.branch, commit)
     try:
         if before is None or not context.project.repository.facts(before):
             return ""
     except ClewError:
         return ""  # a branch that was rewritten: what it was is gone
-    if fingerprint := own_run(context, commit, before):
+    if fingerprint := own_run(context.project.repository, commit, before):
         return f"{commit[:12]} is clew's own commit, of the run {fingerprint[:12]}"
     if not relevant_changes(context, before, commit):
         return f"nothing that data or model depend on changed since {before[:12]}"
     return ""
+
+
+def _left_from(context: Context, branch: str | None, commit: CommitSha) -> CommitSha | None:
+    """Return where a new branch left the promotion branch; None where it is that very one."""
+    repository, main = context.project.repository, context.pipeline.promotion.branch
+    tip = repository.branches().get(main) if branch != main else None
+    return repository.merge_base(tip, commit) if tip else None

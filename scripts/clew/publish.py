@@ -20,7 +20,8 @@ def verdict_of(report: Report, response: Response | None = None) -> tuple[State,
         return State.PENDING, f"the job {response.job} runs"
     if report.untouched:
         return State.SUCCESS, "nothing that data or model depend on changed"
-    if report.problems or (not report.refused and (report.unjudged or report.unsure_of_consent)):
+    unsure = report.unread or report.unjudged or report.unsure_of_consent
+    if report.problems or (unsure and not report.refused):
         return State.ERROR, verdict(report)
     if report.evaluation is None and not report.refused:
         return State.PENDING, verdict(report)

@@ -8,13 +8,15 @@ nothing needs to remember it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from clew.asked import REQUEST
 from clew.changes import relevant_changes
 from clew.context import Context
-from clew.errors import ClewError, ConfigError, JobFailed, Withdrawn
+from clew.dvcfiles import NoPointer
+from clew.errors import ClewError, JobFailed, OutsideError, Withdrawn
 from clew.identity import CommitSha
 from clew.jobs import FAILURE
 from clew.lineage import asked_for
@@ -22,7 +24,7 @@ from clew.mlflow_runs import RUN, TRAIN
 from clew.ports import TrackedRun
 from clew.process import process_key, stale_at
 from clew.request import RunRequest
-from clew.resolve import resolve
+from clew.resolve import pointers_at, resolve
 from clew.response import Open, Response, bring
 
 PROCESS = "process"
@@ -36,6 +38,7 @@ class Pending:
     request: RunRequest
     why: str
     left: str = ""  # why nothing is done about it
+    error: ClewError | None = None  # why it can't be told whether it needs a run
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ def pending_runs(context: Context, open_at: Open, now: float, days: float) -> It
 
 def take_up(open_at: Open, pending: Pending) -> TakenUp:
     """Bring one pending run as far as it goes now; never raises for what others should not mind."""
-    if pending.left:
-        return TakenUp(pending, "left", pending.left)
+    if pending.left or pending.error:
+        return told(pending)
     try:
         context = open_at(pending.request)
     except ClewError as error:
@@ -95,6 +98,14 @@ def take_up(open_at: Open, pending: Pending) -> TakenUp:
         return TakenUp(pending, "running", response.job, response)
     held_back = response.registered.held_back if response.registered else ""
     return TakenUp(pending, "refused" if response.refused else "finished", held_back, response)
+
+
+def told(pending: Pending) -> TakenUp:
+    """Return what there is to say of a pending run before anything is done about it."""
+    if isinstance(pending.error, OutsideError):
+        return TakenUp(pending, "failed", str(pending.error))
+    left = str(pending.error) if pending.error else pending.left
+    return TakenUp(pending, "left" if left else "pending", left)
 
 
 def _left_open(context: Context, now: float) -> Iterator[Pending]:
@@ -131,20 +142,23 @@ def _untouchable(context: Context, tracked: TrackedRun, now: float) -> str:
 def _lost(
     context: Context, open_at: Open, branch: str, tip: CommitSha, since: float
 ) -> Pending | None:
-    """Return the run that the tip of a branch should have had, None where it needs none."""
-    project, main = context.project, context.pipeline.promotion.branch
+    """Return the run that the tip of a branch should have had, None where it needs none.
+
+    What is wrong with one branch is no reason to look at no other.
+    """
+    main = context.pipeline.promotion.branch
     request = RunRequest(tip, branch=branch, trigger="schedule")
-    if branch != main:
-        if project.repository.facts(tip).time < since:
-            return None
-        base = _base(context, tip)
-        if base and not relevant_changes(context, base, tip):
-            return None
+    if branch != main and context.project.repository.facts(tip).time < since:
+        return None
     try:
-        there = open_at(request)
+        there = open_at(request)  # by its own pipeline.yaml: stages may have other names there
+        if branch != main:
+            base = _base(context, tip)
+            if base and not relevant_changes(there, base, tip):
+                return None
         return _without_model(there, request, promoting=branch == main)
-    except ConfigError as error:  # nothing that another run would mend
-        return Pending(request, "its branch has no model", error.what)
+    except ClewError as error:
+        return Pending(request, "its branch has no model", error=error)
 
 
 def _base(context: Context, tip: CommitSha) -> CommitSha | None:
@@ -155,6 +169,8 @@ def _base(context: Context, tip: CommitSha) -> CommitSha | None:
 
 
 def _without_model(context: Context, request: RunRequest, *, promoting: bool) -> Pending | None:
+    with suppress(NoPointer):  # not processed yet; DVC's own words for a conflict say no way out
+        pointers_at(context.project, context.pipeline, request.commit)
     if stale := stale_at(context, request):
         key = process_key(context, request.commit)
         return Pending(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clew import lineage
+from clew.changes import made_for
 from clew.consent.authority import JUDGING, Authority, authority, differing
 from clew.consent.current import standing_at
 from clew.consent.standing import TAG, Standing
@@ -192,7 +193,7 @@ def _moves(
         reason = ""
         if alias == promotion.baseline:
             reason = _not_baseline(request, promotion.branch)
-        yield alias, reason or _newer(context, resolution, alias, version)
+        yield alias, reason or _newer(context, request, resolution, alias, version)
 
 
 def _promote(context: Context, version: ModelVersion, moves: Mapping[str, str]) -> Iterator[str]:
@@ -213,13 +214,22 @@ def _not_baseline(request: RunRequest, branch: str) -> str:
     return ""
 
 
-def _newer(context: Context, resolution: Resolution, alias: str, version: ModelVersion) -> str:
-    """Return why running an older commit again must not move an alias back."""
+def _newer(
+    context: Context,
+    request: RunRequest,
+    resolution: Resolution,
+    alias: str,
+    version: ModelVersion,
+) -> str:
+    """Return why the run of an older commit must not move an alias back."""
     current = context.tracker.version(version.name, alias)
     commit = current.tags.get("code_git_commit_id") if current else None
     if current is None or commit is None or commit == resolution.commit:
         return ""
-    older = context.project.repository.is_ancestor(resolution.commit, CommitSha(commit))
+    repository = context.project.repository
+    # What was asked for: clew's own commits on top of two pushes are in neither's history.
+    older = repository.is_ancestor(request.commit, CommitSha(commit))
     if older is None:
         return f"it can't be told whether {current.uri} is newer: its commit {commit[:12]} is gone"
-    return f"{current.uri} is of a newer commit, {commit[:12]}" if older else ""
+    same = made_for(repository, CommitSha(commit)) == made_for(repository, request.commit)
+    return f"{current.uri} is of a newer commit, {commit[:12]}" if older and not same else ""

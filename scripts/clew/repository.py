@@ -159,7 +159,7 @@ class Repository(Protocol):
     ) -> Advance:
         """Bring `new` (one file changed on top of `old`) onto the remote's branch, never forced.
 
-        `fits` tells whether the file is right on top of another commit, too, that came in between.
+        `fits` tells whether the file would be right on top of another commit that came in between.
         """
 
     def commit_path(self, path: str, message: str) -> CommitSha:

@@ -106,7 +106,8 @@ def show_on_branch(context: Context, request: RunRequest, versioned: Versioned) 
         path = context.project.path("dvc.lock")
 
         def fits(head: CommitSha) -> bool:
-            return not relevant_changes(context, commit, head)
+            # Another dvc.lock for the same inputs is no reason to drop this one.
+            return set(relevant_changes(context, commit, head)) <= {path}
 
         moved = repository.advance(target, commit, carrier, path, fits)
         context.reporter.step("version", f"dvc.lock on {target}: {moved.value}")

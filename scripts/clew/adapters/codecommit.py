@@ -13,7 +13,7 @@ from clew.adapters.aws import Aws, translated
 from clew.errors import OutsideError
 from clew.forge import Comment, CommentGone, State
 from clew.identity import CommitSha
-from clew.trigger.model import PullRequest
+from clew.trigger.model import PullRequest, sha
 
 HEADS = "refs/heads/"
 
@@ -108,7 +108,9 @@ class CodeCommit:
         if target is None:
             return None
         base, head = target["destinationReference"], target["sourceReference"]
-        return PullRequest(number, base.removeprefix(HEADS), head.removeprefix(HEADS), fork=False)
+        now = sha(target["sourceCommit"], "the head of a pull request")
+        base, head = base.removeprefix(HEADS), head.removeprefix(HEADS)
+        return PullRequest(number, base, head, fork=False, head=now)
 
     def _target(self, number: int) -> Any:
         """Return where a pull request leads; None when that is another repository.

@@ -247,7 +247,7 @@ class GitRepository(GitWriter):
             before, wanted, there = self.object_ids([(c, path) for c in (old, new, head)])
             if there == wanted or self.is_behind(new, [head]):
                 return Advance.MOVED
-            if there == before and not fits(head):
+            if not fits(head):
                 return Advance.OVERTAKEN
             if there != before:
                 break

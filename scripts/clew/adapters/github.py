@@ -10,7 +10,7 @@ from clew.errors import OutsideError
 from clew.forge import Comment, CommentGone, State
 from clew.identity import CommitSha
 from clew.redaction import without_secrets
-from clew.trigger.model import PullRequest
+from clew.trigger.model import PullRequest, sha
 
 TIMEOUT = 15  # seconds for an answer
 PATIENCE = 20  # seconds that a rate limit may ask us to wait
@@ -131,7 +131,8 @@ class GitHub:
     def _read(self, pull: Any) -> PullRequest:
         head, base = pull.head.repo, pull.base.repo  # no head: the fork is gone
         fork = head is None or head.full_name.lower() != base.full_name.lower()
-        return PullRequest(pull.number, pull.base.ref, pull.head.ref, fork=fork)
+        now = sha(pull.head.sha, "the head of a pull request")
+        return PullRequest(pull.number, pull.base.ref, pull.head.ref, fork=fork, head=now)
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:

@@ -10,7 +10,7 @@ from clew.errors import OutsideError
 from clew.forge import Comment, CommentGone, State
 from clew.identity import CommitSha
 from clew.redaction import without_secrets
-from clew.trigger.model import PullRequest
+from clew.trigger.model import PullRequest, sha
 
 TIMEOUT = 15  # seconds for an answer
 PATIENCE = 60  # seconds that a rate limit may ask us to wait
@@ -126,7 +126,8 @@ class GitLab:
 
 def _read(merge: Any) -> PullRequest:
     fork = merge.source_project_id != merge.target_project_id
-    return PullRequest(merge.iid, merge.target_branch, merge.source_branch, fork=fork)
+    now = sha(merge.attributes.get("sha"), "the head of a merge request")
+    return PullRequest(merge.iid, merge.target_branch, merge.source_branch, fork=fork, head=now)
 
 
 def _is_missing(error: Any) -> bool:

@@ -16,7 +16,7 @@ import click
 
 from clew.cli.options import Options, shared
 from clew.cli.publishing import SUMMARY, Publisher
-from clew.errors import ConfigError
+from clew.errors import ConfigError, Unverifiable
 
 if TYPE_CHECKING:
     from clew.consent.pending import Kept
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from clew.ports import Reporter
     from clew.project import Project
     from clew.reconcile import TakenUp
+    from clew.report.facts import Report
     from clew.request import RunRequest
     from clew.response import Open, Response
     from clew.trigger.model import Trigger
 
 REFUSED, OUTSIDE = 1, 4
-RUNNER, HOSTED = "RUNNER_ENVIRONMENT", "github-hosted"
 
 
 @click.command()
@@ -73,6 +73,8 @@ def dispatch(options: Options, ref: str, params: tuple[str, ...], reason: str) -
     from clew.cli.wiring import open_project
     from clew.trigger.model import Inputs, Kind, Trigger
 
+    if not reason.strip():
+        raise ConfigError("the reason is blank", fix='Say why: --reason "Data drift since May".')
     project = open_project(options)
     repository = project.repository
     asked = Inputs(ref, params, options.executor or "", options.instance or "", reason)
@@ -101,7 +103,7 @@ def reconcile(options: Options, days: float, *, dry_run: bool) -> int:
 
 
 def _opener(project: Project, options: Options, progress: Reporter) -> Open:
-    from clew.cli.wiring import open_context
+    from clew.cli.wiring import open_context, refuse_throwaway
 
     def open_at(request: RunRequest) -> Context:
         chosen = replace(
@@ -110,11 +112,7 @@ def _opener(project: Project, options: Options, progress: Reporter) -> Open:
             instance=request.instance or options.instance,
         )
         context = open_context(project, chosen, request.commit, progress)
-        if os.environ.get(RUNNER) == HOSTED and context.tracker.uri.startswith("sqlite:"):
-            raise ConfigError(
-                "MLflow is a file of this runner, which is thrown away with it",
-                fix="Set the variable MLFLOW_TRACKING_URI, or mlflow.tracking_uri, to a server.",
-            )
+        refuse_throwaway(context.pipeline)
         return context
 
     return open_at
@@ -143,10 +141,19 @@ def _respond(options: Options, trigger: Trigger, open_at: Open, publisher: Publi
 
     response = respond(publisher.project.repository, open_at, trigger)
     _say(options, _as_json(response), _words(response))
-    publisher.publish(response, trigger.pull_request)
+    found = publisher.publish(response, trigger.pull_request, trigger.before)
     if response.error is not None:
         raise response.error
+    if trigger.pull_request is not None:
+        return _reported(found)
     return REFUSED if response.refused else 0
+
+
+def _reported(found: Report | None) -> int:
+    """Return 2 or 3 for a report that can't say what it should; a refused model is no failure."""
+    if found is not None and found.problems:
+        return ConfigError.exit_code
+    return Unverifiable.exit_code if found is None or found.unread else 0
 
 
 def _words(response: Response) -> str:
@@ -180,14 +187,14 @@ def _reconcile(
     options: Options, project: Project, *, days: float, dry_run: bool, reports: Path | None = None
 ) -> int:
     from clew.cli.reporters import reporter
-    from clew.reconcile import TakenUp, pending_runs, take_up
+    from clew.reconcile import pending_runs, take_up, told
     from clew.request import RunRequest
 
     with reporter() as progress:
         open_at = _opener(project, options, progress)
         context = open_at(RunRequest(project.repository.commit("HEAD")))
         found = list(pending_runs(context, open_at, time.time(), days))
-        rows = [TakenUp(one, "pending") if dry_run else take_up(open_at, one) for one in found]
+        rows = [told(one) if dry_run else take_up(open_at, one) for one in found]
         publisher = Publisher(project, options, progress, reports)
         for row in rows:
             if row.response is not None:
@@ -199,9 +206,16 @@ def _reconcile(
         {"runs": [row.as_json() for row in rows], "consent": consent and consent.as_json()},
         "\n".join([*lines, *(consent.lines() if consent else ())]),
     )
-    failed = any(row.outcome == "failed" for row in rows)
-    code = consent.exit_code if consent else 0
-    return OUTSIDE if failed else code
+    return _worst(rows, consent)
+
+
+def _worst(rows: list[TakenUp], consent: Kept | None) -> int:
+    """Return 4 where something failed, 3 where evidence can't be read, else consent's code."""
+    if any(row.outcome == "failed" for row in rows):
+        return OUTSIDE
+    if any(isinstance(row.pending.error, Unverifiable) for row in rows):
+        return Unverifiable.exit_code
+    return consent.exit_code if consent else 0
 
 
 def _consent(context: Context) -> Kept | None:

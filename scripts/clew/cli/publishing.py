@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clew.cli.options import Options
-from clew.errors import ClewError, Unverifiable
+from clew.errors import ClewError, ConfigError, Unverifiable
 
 if TYPE_CHECKING:
     from clew.forge import Forge
@@ -24,6 +25,15 @@ SUFFIXES = {"markdown": "md", "html": "html", "json": "json"}
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What a report is on, and which commits get its verdict."""
+
+    response: Response
+    commit: CommitSha
+    marked: tuple[CommitSha, ...]
+
+
+@dataclass(frozen=True)
 class Publisher:
     """Where reports of one command go."""
 
@@ -33,46 +43,114 @@ class Publisher:
     folder: Path | None = None
 
     def publish(
-        self, response: Response, change: PullRequest | None = None, commit: CommitSha | None = None
+        self,
+        response: Response,
+        change: PullRequest | None = None,
+        before: CommitSha | None = None,
     ) -> Report | None:
         """Report on what became of a commit; nothing that fails here fails the command.
 
-        `commit` is where dvc.lock came to be, where that is not the response's own.
+        `before` is where the branch was before it came to the commit.
         """
         try:
-            return self._publish(response, change, commit or response.commit)
+            if self._is_tryout(response):
+                return self._kept_off_the_forge(response)
+            return self._publish(response, change, before)
         except ClewError as error:
             self._miss(f"no report: {error.what}")
             return None
 
-    def _publish(self, response: Response, change: PullRequest | None, commit: CommitSha) -> Report:
+    def _publish(
+        self, response: Response, change: PullRequest | None, before: CommitSha | None
+    ) -> Report:
+        from clew.changes import is_overtaken
+
         forge = self._forge()
-        if change and change.fork is None:
-            change = self._known(forge, change)
-        changes = [change] if change else self._changes(forge, response.request.branch)
-        found = self._report(response, changes, commit)
-        self._show(forge, response, changes, commit, found)
-        if change and found.evaluation is None and not found.data_only:
+        branch = response.request.branch
+        changes = [self._known(forge, change)] if change else self._changes(forge, branch)
+        head = self._head(changes)
+        subject = self._subject(response, head)
+        found = self._report(subject, changes, before)
+        overtaken = is_overtaken(self.project.repository, subject.commit, head)
+        self._show(forge, subject, [] if overtaken else changes, found)
+        if head and overtaken:
+            self._miss(f"no comment on what is past: {branch} is at {head[:12]} by now")
+            self._show_head(forge, subject, changes, head)
+        elif change and found.evaluation is None and not found.data_only:
             # The run of the branch may have ended, and reported, while this was written.
-            again = self._report(response, changes, commit)
+            again = self._report(subject, changes, before)
             if again.evaluation is not None:
-                self._show(forge, response, changes, commit, found := again)
+                self._show(forge, subject, changes, found := again)
         self._keep(found)
         return found
 
-    def _report(self, response: Response, changes: list[PullRequest], commit: CommitSha) -> Report:
-        from clew.cli.report import made_report
+    def _is_tryout(self, response: Response) -> bool:
+        """Tell whether somebody asked for another training than the commit's own."""
+        from clew.cli.wiring import load_pipeline
 
-        executor = response.request.executor or self.options.executor
+        request = response.request
+        if request.params or not request.executor:
+            return bool(request.params)
+        options = replace(self.options, executor=None)
+        with suppress(ConfigError):
+            return load_pipeline(self.project, options, request.commit).executor.use != (
+                request.executor
+            )
+        return False
+
+    def _kept_off_the_forge(self, response: Response) -> Report:
+        """Report where nobody takes it for the commit's own verdict."""
+        self._miss("no comment, no status: this is another training than the commit's own")
+        found = self._report(Subject(response, response.commit, ()), [], None)
+        self._keep(found)
+        return found
+
+    def _head(self, changes: list[PullRequest]) -> CommitSha | None:
+        """Return where the branch of pull requests is now, None where nobody knows."""
+        for change in changes:
+            ours = self.project.repository.branches() if change.fork is False else {}
+            return ours.get(change.head_branch) or change.head
+        return None
+
+    def _subject(self, response: Response, head: CommitSha | None) -> Subject:
+        """Return what to report on: with the dvc.lock that clew has put on top meanwhile."""
+        from clew.changes import made_for
+
+        commit = response.commit
+        if head and made_for(self.project.repository, head) == response.request.commit:
+            commit = head
+        return Subject(response, commit, (response.request.commit, commit))
+
+    def _show_head(
+        self, forge: Forge | None, past: Subject, changes: list[PullRequest], head: CommitSha
+    ) -> None:
+        """Report on a dvc.lock that clew put on somebody's newer commit: nothing else does."""
+        from clew.changes import made_for
+
+        if made_for(self.project.repository, head) == head:
+            return
+        request = replace(past.response.request, commit=head)
+        subject = Subject(replace(past.response, request=request), head, (head,))
+        self._show(forge, subject, changes, self._report(subject, changes, None))
+
+    def _report(
+        self, subject: Subject, changes: list[PullRequest], before: CommitSha | None
+    ) -> Report:
+        from clew.cli.report import made_report
+        from clew.cli.wiring import load_pipeline, refuse_throwaway
+
+        commit = subject.commit
+        executor = subject.response.request.executor or self.options.executor
         options = replace(self.options, executor=executor)
-        base = self._base(changes, commit)
-        stranger = any(change.fork is not False for change in changes)
-        if not stranger:
+        base, unread = self._base(changes, commit), ""
+        if all(change.fork is False for change in changes):
             try:
-                return made_report(options, base, commit, data_only=False)
-            except Unverifiable as error:
-                self._miss(error.what)
-        return made_report(options, base, commit, data_only=True)
+                refuse_throwaway(load_pipeline(self.project, options, commit))
+                return made_report(options, base, commit, data_only=False, before=before)
+            except (ConfigError, Unverifiable) as error:
+                self._miss(unread := error.what)
+        found = made_report(options, base, commit, data_only=True, before=before)
+        return replace(found, unread=unread)
 
     def _base(self, changes: list[PullRequest], commit: CommitSha) -> CommitSha | None:
         """Return where the head left the branch that it is to be merged into."""
@@ -82,12 +160,7 @@ class Publisher:
         return repository.merge_base(tip, commit) if tip else None
 
     def _show(
-        self,
-        forge: Forge | None,
-        response: Response,
-        changes: list[PullRequest],
-        commit: CommitSha,
-        found: Report,
+        self, forge: Forge | None, subject: Subject, changes: list[PullRequest], found: Report
     ) -> None:
         from clew.forge import show
         from clew.publish import verdict_of
@@ -100,8 +173,8 @@ class Publisher:
         numbers = [change.number for change in changes]
         for missing in show(forge, numbers, found.pipeline, body):
             self._miss(missing)
-        state, words = verdict_of(found, response)
-        for marked in dict.fromkeys((response.request.commit, commit)):
+        state, words = verdict_of(found, subject.response)
+        for marked in dict.fromkeys(subject.marked):
             try:
                 forge.mark(marked, state, words, f"clew/{found.pipeline}", found.links.ci)
             except ClewError as error:
@@ -126,12 +199,18 @@ class Publisher:
             return []
 
     def _known(self, forge: Forge | None, change: PullRequest) -> PullRequest:
-        """Return a pull request with what the event left out; untrusted where nobody tells."""
+        """Return a pull request with what the event left out; untrusted where nobody tells.
+
+        Git tells where our own branches are; where a fork's is, the forge alone knows.
+        """
+        if change.fork is False or forge is None:
+            return change
         try:
-            return (forge.pull_request(change.number) if forge else None) or change
+            found = forge.pull_request(change.number)
         except ClewError as error:
             self._miss(f"pull request {change.number} can't be read: {error.what}")
             return change
+        return replace(found, fork=change.fork or found.fork) if found else change
 
     def _keep(self, found: Report) -> None:
         """Write the report into the folder of artifacts, and into GitHub's job summary."""

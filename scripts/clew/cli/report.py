@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +18,14 @@ from clew.cli.options import Options, shared
 from clew.errors import ConfigError, OutsideError, Unverifiable
 
 if TYPE_CHECKING:
+    from clew.context import Context
     from clew.identity import CommitSha
     from clew.project import Project
     from clew.report.facts import Report
 
 REFUSED = 1
 FORMATS = ("markdown", "html", "json")
+SEARCHED = 1_000  # commits that are looked through for a pipeline.yaml that is in order
 
 
 @click.command()
@@ -54,10 +59,19 @@ def report(
     return exit_code(found)
 
 
-def made_report(options: Options, base: str | None, head: str, *, data_only: bool) -> Report:
-    """Return the report; Unverifiable where MLflow can't be read and is needed."""
-    from clew.cli.reporters import PlainReporter
-    from clew.cli.wiring import open_context, open_project
+def made_report(
+    options: Options,
+    base: str | None,
+    head: str,
+    *,
+    data_only: bool,
+    before: CommitSha | None = None,
+) -> Report:
+    """Return the report; Unverifiable where MLflow can't be read and is needed.
+
+    `before` is where the branch was before it came to the head, if anybody knows.
+    """
+    from clew.cli.wiring import open_project
     from clew.report.compare import compare, compare_data
     from clew.report.links import links
 
@@ -65,24 +79,44 @@ def made_report(options: Options, base: str | None, head: str, *, data_only: boo
         options = replace(options, executor="local")  # which asks nobody for credentials
     project = open_project(options)
     commit = project.repository.commit(head)
-    try:
-        context = open_context(project, options, commit, PlainReporter())
-    except ConfigError:
-        if not data_only:
-            raise
-        # A broken pipeline.yaml is what this report has to tell, by the base's.
-        trusted = project.repository.commit(base or f"{head}^")
-        context = open_context(project, options, trusted, PlainReporter())
-    before = base_commit(project, base, commit, context.pipeline.promotion.branch)
+    context = _context(project, options, commit, base, may_be_broken=data_only)
+    earlier = base_commit(project, base, commit, context.pipeline.promotion.branch, before)
     uri = "" if data_only else context.pipeline.mlflow.tracking_uri
     at = links(os.environ, project.repository.remote_url(), uri)
     if data_only:
-        return compare_data(context, before, commit, at)
+        return compare_data(context, earlier, commit, at)
     try:
         context.tracker.check(writing=False)
-        return compare(context, before, commit, at)
+        return compare(context, earlier, commit, at)
     except OutsideError as error:
         raise Unverifiable(error.what, fix=error.fix) from error
+
+
+def _context(
+    project: Project, options: Options, commit: CommitSha, base: str | None, *, may_be_broken: bool
+) -> Context:
+    """Return what to report with: by an earlier pipeline.yaml where telling of a broken one."""
+    from clew.cli.reporters import PlainReporter
+    from clew.cli.wiring import open_context
+
+    try:
+        return open_context(project, options, commit, PlainReporter())
+    except ConfigError:
+        if may_be_broken:
+            for earlier in _earlier(project, commit, base):
+                with suppress(ConfigError):
+                    return open_context(project, options, earlier, PlainReporter())
+        raise
+
+
+def _earlier(project: Project, commit: CommitSha, base: str | None) -> Iterator[CommitSha]:
+    """Yield the base, then the commits before each that changed pipeline.yaml, the newest first."""
+    if base:
+        yield project.repository.commit(base)
+    path = project.path(project.file)
+    for entry in islice(project.repository.history(commit, [path]), SEARCHED):
+        if path in entry.before and entry.parents:
+            yield entry.parents[0]
 
 
 def rendered(found: Report, form: str) -> str:
@@ -116,16 +150,24 @@ def exit_code(found: Report) -> int:
     return Unverifiable.exit_code if found.unjudged or found.unsure_of_consent else 0
 
 
-def base_commit(project: Project, base: str | None, head: CommitSha, branch: str) -> CommitSha:
+def base_commit(
+    project: Project,
+    base: str | None,
+    head: CommitSha,
+    branch: str,
+    before: CommitSha | None = None,
+) -> CommitSha:
     """Return the named commit, or where the head left the branch, or the commit before it.
 
     What clew committed on top of a change belongs to that change.
     """
+    from clew.changes import made_for
+
     repository = project.repository
     if base:
         return repository.commit(base)
-    before = f"{head}~2" if _is_of_clew(project, head) else f"{head}^"
-    for name in (f"origin/{branch}", branch, before):
+    names = (f"origin/{branch}", branch, before, f"{made_for(repository, head)}^")
+    for name in filter(None, names):
         try:
             shared_commit = repository.merge_base(repository.commit(name), head)
         except ConfigError:
@@ -140,14 +182,6 @@ def base_commit(project: Project, base: str | None, head: CommitSha, branch: str
             else "Name a commit with --base."
         ),
     )
-
-
-def _is_of_clew(project: Project, commit: CommitSha) -> bool:
-    """Tell whether a commit has the trailer of clew's own (see `clew.version`)."""
-    try:
-        return project.repository.commit(f"{commit}^{{/Clew-Run: [0-9a-f][0-9a-f]*}}") == commit
-    except ConfigError:
-        return False
 
 
 COMMANDS = [report]

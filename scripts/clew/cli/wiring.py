@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from clew.serving import Endpoints
 
 SQLITE = "sqlite:///"
+RUNNER, HOSTED = "RUNNER_ENVIRONMENT", "github-hosted"
 
 
 def open_project(options: Options) -> Project:
@@ -63,6 +64,15 @@ def load_pipeline(project: Project, options: Options, commit: CommitSha) -> Pipe
     except OSError:  # a read-only checkout can be asked all the same
         seen = None
     return overridden(load(text, path, seen), os.environ, options.executor, options.instance)
+
+
+def refuse_throwaway(pipeline: Pipeline) -> None:
+    """Raise ConfigError for an MLflow that ends with this runner, and the models with it."""
+    if os.environ.get(RUNNER) == HOSTED and pipeline.mlflow.tracking_uri.startswith(SQLITE):
+        raise ConfigError(
+            "MLflow is a file of this runner, which is thrown away with it",
+            fix="Set the variable MLFLOW_TRACKING_URI, or mlflow.tracking_uri, to a server.",
+        )
 
 
 def _elsewhere(project: Project, commit: CommitSha) -> str:

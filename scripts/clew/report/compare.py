@@ -12,13 +12,14 @@ from clew.config.load import load
 from clew.config.model import Direction, Pipeline
 from clew.consent.opt_out import opt_out
 from clew.context import Context
-from clew.dvcfiles import DEFINITIONS
+from clew.dvcfiles import DEFINITIONS, NoPointer
 from clew.errors import ClewError, OutsideError
 from clew.evaluate import Evaluation
 from clew.evaluate import compare as judge
 from clew.fingerprint import training
 from clew.identity import CommitSha
-from clew.mlflow_runs import finished_training
+from clew.mlflow_runs import EVALUATE, finished_training
+from clew.ports import ModelVersion
 from clew.preflight import refuse_unsound
 from clew.prices import usd
 from clew.process import stale_at
@@ -47,12 +48,16 @@ def compare(
 ) -> Report:
     """Return the report on a head commit against its base; OutsideError without MLflow.
 
+    What is wrong with the head is raised: nothing can be said of its model.
+
     The base's own model is what the head is compared with; where the base was never trained, the
     model that carries the baseline alias.
     """
     ours = side(context, head)
+    if ours.error is not None:
+        raise ours.error
     own = side(context, base)
-    theirs = baseline(context, own)
+    theirs = baseline(context, own, ours)
     rows = tuple(_metrics(context.pipeline, theirs.metrics, ours.metrics))
     names = [row.name for row in rows if row.direction]
     evaluation, unjudged = _judged(context, ours)
@@ -77,7 +82,7 @@ def compare_data(
 ) -> Report:
     """Return what can be told without MLflow: whether the head could be run, and its data."""
     ours, theirs = (_resolved(context, commit) for commit in (head, base))
-    problem = ours.missing or _problem(context, head)
+    problem = _problem(context, head) or ours.missing
     if not problem:
         ours = replace(ours, stale=stale_at(context, RunRequest(head)))
     found = _without_models(context, theirs, ours)
@@ -87,13 +92,14 @@ def compare_data(
 
 
 def _problem(context: Context, head: CommitSha) -> str:
-    """Return why the head can't be run, empty when it can."""
+    """Return why the head can't be run and what to do, empty when it can."""
     try:
+        _pipeline_at(context, head)
         refuse_unsound(context, RunRequest(head))
     except OutsideError:
         raise
     except ClewError as error:
-        return error.what
+        return ". ".join(filter(None, (error.what, error.fix)))
     return ""
 
 
@@ -148,8 +154,10 @@ def _resolved(context: Context, commit: CommitSha) -> Side:
         stages = (*pipeline.data.stages, *pipeline.train.stages)
         both = replace(pipeline, train=replace(pipeline.train, stages=stages))
         read = training(context.project, both, commit, executor=executor, overrides={})
+    except NoPointer as error:
+        return Side(commit, None, missing=error.what)  # nothing is wrong: it never ran
     except ClewError as error:
-        return Side(commit, None, missing=error.what)
+        return Side(commit, None, missing=error.what, error=error)
     return Side(commit, found, params=read.params)
 
 
@@ -159,15 +167,14 @@ def _pipeline_at(context: Context, commit: CommitSha) -> Pipeline:
     return load(text, path) if text is not None else context.pipeline
 
 
-def baseline(context: Context, base: Side) -> Side:
+def baseline(context: Context, base: Side, head: Side | None = None) -> Side:
     """Return the side that the head is compared with: with the alias, where the base has no model.
 
     Where no model carries it, the base is all there is.
     """
     if base.run is not None:
         return base
-    alias = context.pipeline.promotion.baseline
-    version = context.tracker.version(context.pipeline.mlflow.model, alias)
+    version = _baseline_version(context, head)
     commit = version.tags.get("code_git_commit_id") if version else None
     if version is None or commit is None:
         return base
@@ -175,6 +182,19 @@ def baseline(context: Context, base: Side) -> Side:
     run = context.tracker.run(version.run_id)
     missing = found.missing if run else "its MLflow run is gone"
     return replace(found, run=run, version=version, missing=missing)
+
+
+def _baseline_version(context: Context, head: Side | None) -> ModelVersion | None:
+    """Return the version with the alias, or that had it when the head's own model took it over."""
+    model, alias = context.pipeline.mlflow.model, context.pipeline.promotion.baseline
+    version = context.tracker.version(model, alias)
+    own = head.version if head else None
+    if version is None or own is None or version.version != own.version:
+        return version
+    runs = context.tracker.runs({"clew.stage": EVALUATE, "clew.key": own.tags["run_fingerprint"]})
+    judged = [run.tags.get("clew.baseline", "none") for run in runs]
+    others = [uri for uri in judged if uri not in ("none", own.uri)]
+    return context.tracker.version(model, others[-1].rpartition("/")[2]) if others else None
 
 
 def _judged(context: Context, head: Side) -> tuple[Evaluation | None, str]:

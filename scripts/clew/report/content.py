@@ -67,12 +67,20 @@ def document(report: Report) -> Document:
 
 def _lead(report: Report) -> Iterator[Line]:
     if report.data_only:
-        yield (FOR_A_FORK,)
+        yield _without_models(report)
         return
     yield cause(report)
     if report.unjudged:
         yield ("The gates can't be judged: ", Name(report.unjudged, is_message=True), ".")
     yield _compared(report)
+
+
+def _without_models(report: Report) -> Line:
+    if not report.unread:
+        return (FOR_A_FORK,)
+    if report.problems:
+        return ("No model was looked up or judged: the configuration comes first.",)
+    return ("No model was looked up or judged: ", Name(report.unread, is_message=True), ".")
 
 
 def _compared(report: Report) -> Line:

@@ -8,6 +8,7 @@ from typing import Any
 
 from clew.config.model import Direction
 from clew.consent.opt_out import OptOut
+from clew.errors import ClewError
 from clew.evaluate import Evaluation
 from clew.identity import CommitSha
 from clew.lineage import COST, SECONDS
@@ -32,6 +33,7 @@ class Side:
     run: TrackedRun | None = None  # its finished training
     version: ModelVersion | None = None
     missing: str = ""  # why there is no resolution or no training
+    error: ClewError | None = None  # what is wrong with the commit, so that it can't be resolved
     stale: tuple[str, ...] = ()  # data stages that did not run for it: its data is not made yet
     params: Mapping[str, Any] = field(default_factory=dict)  # that data and train stages read
 
@@ -152,6 +154,7 @@ class Report:
     history: tuple[PastVersion, ...] = ()  # the oldest first
     untouched: bool = False  # no file differs that data, training or gates depend on
     data_only: bool = False  # MLflow was not asked: no models, no metrics
+    unread: str = ""  # why no model could be looked at, though this change may use secrets
     problems: tuple[str, ...] = ()  # of the configuration, where that is all that was checked
     links: Links = field(default_factory=Links)
 

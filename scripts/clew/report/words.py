@@ -20,7 +20,8 @@ def verdict(report: Report) -> str:
 def mark(report: Report) -> str:
     """Return the emoji of the verdict."""
     if report.data_only:
-        return REFUSED if report.problems else UNSURE if report.head.stale else PASSED
+        unsure_of_data = bool(report.unread or report.head.stale)
+        return REFUSED if report.problems else UNSURE if unsure_of_data else PASSED
     if report.refused:
         return REFUSED
     unsure = report.unjudged or report.unsure_of_consent or report.evaluation is None
@@ -30,6 +31,8 @@ def mark(report: Report) -> str:
 def verdict_line(report: Report) -> str:
     if report.data_only:
         found = len(report.problems)
+        if report.unread and not found:
+            return "unverifiable: no model could be looked at"
         said = f"{found} {_plural('problem', found)} found" if found else "nothing wrong found"
         said = f"its data is not made yet, {_not_run(report)}" if report.head.stale else said
         return f"configuration and data only: {said}, no model was looked at"

@@ -39,7 +39,8 @@ def read(environ: Mapping[str, str]) -> Trigger:
     if event in ANSWERED:
         head = branch_name(environ.get("CODEBUILD_WEBHOOK_HEAD_REF"), "CODEBUILD_WEBHOOK_HEAD_REF")
         base = branch_name(environ.get("CODEBUILD_WEBHOOK_BASE_REF"), "CODEBUILD_WEBHOOK_BASE_REF")
-        change = PullRequest(number(what, "CODEBUILD_WEBHOOK_TRIGGER"), base, head, fork=None)
+        named = number(what, "CODEBUILD_WEBHOOK_TRIGGER")
+        change = PullRequest(named, base, head, fork=None, head=commit)
         return Trigger(Kind.PULL_REQUEST, commit, head, pull_request=change, actor=actor)
     if event:
         return nothing(f"{event[:50]} of {started[:50] or 'nothing'}")

@@ -82,6 +82,7 @@ def _pull_request(event: Mapping[str, Any], actor: str) -> Trigger:
             base_branch=branch_name(base.get("ref"), "pull_request.base.ref"),
             head_branch=branch_name(head.get("ref"), "pull_request.head.ref"),
             fork=theirs is None or theirs != ours,
+            head=_needed(head.get("sha"), "pull_request.head.sha"),
         ),
         actor=actor,
     )

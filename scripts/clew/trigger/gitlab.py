@@ -51,16 +51,18 @@ def _merge_request(environ: Mapping[str, str], actor: str) -> Trigger:
         environ.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"), "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"
     )
     from_source, merged = "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", "CI_COMMIT_SHA"
+    commit = sha(environ.get(from_source), from_source) or sha(environ.get(merged), merged)
     theirs = environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID")
     return Trigger(
         Kind.PULL_REQUEST,
-        commit=sha(environ.get(from_source), from_source) or sha(environ.get(merged), merged),
+        commit=commit,
         branch=head,
         pull_request=PullRequest(
             number(environ.get("CI_MERGE_REQUEST_IID"), "CI_MERGE_REQUEST_IID"),
             base,
             head,
             fork=not theirs or theirs != environ.get("CI_MERGE_REQUEST_PROJECT_ID"),
+            head=commit,
         ),
         actor=actor,
     )

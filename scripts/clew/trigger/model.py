@@ -37,6 +37,7 @@ class PullRequest:
     base_branch: str
     head_branch: str
     fork: bool | None  # None: nobody said
+    head: CommitSha | None = field(default=None, compare=False)  # it moves on: no part of who it is
 
 
 @dataclass(frozen=True)

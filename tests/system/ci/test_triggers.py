@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+
+import pytest
 
 from tests.system.ci.events import NONE, dispatched, on_github, pushed, scheduled
 from tests.system.small import Small
@@ -30,9 +34,44 @@ def test_a_push_that_changes_nothing_of_it_runs_nothing(ran: Small) -> None:
     before = ran.git("rev-parse", "HEAD")
     (ran.work / "README.md").write_text("# Words\n")
     ran.commit("Words")
-    done = pushed(ran, before).clew("ci")
+    summary = ran.folder / "summary.md"
+    there = pushed(ran, before)
+    there = replace(there, variables={**there.variables, "GITHUB_STEP_SUMMARY": str(summary)})
+    done = there.clew("ci")
     assert done.returncode == 0, done.stderr
+    why = "nothing that data or model depend on changed"
+    assert why in done.stdout
+    assert why in summary.read_text()
+
+
+def test_a_new_branch_of_words_alone_runs_nothing(ran: Small) -> None:
+    ran.git("checkout", "-qb", "feature")
+    ran.edit("params.yaml", "lr: 0.5", "lr: 0.6")
+    ran.commit("Faster")
+    pushed(ran, NONE, "feature").answer("ci")
+    ran.git("checkout", "-q", "main")
+    ran.git("checkout", "-qb", "words")
+    (ran.work / "README.md").write_text("# Words\n")
+    ran.commit("Words")
+    done = pushed(ran, NONE, "words").clew("ci")
     assert "nothing that data or model depend on changed" in done.stdout
+    assert ("candidate", 2) in tracked(ran)["aliases"]
+
+
+def test_a_push_of_several_commits_is_compared_with_what_was_there(ran: Small) -> None:
+    before = ran.git("rev-parse", "HEAD")
+    for old, new in (("0.5", "0.6"), ("0.6", "0.7")):
+        ran.edit("params.yaml", f"lr: {old}", f"lr: {new}")
+        ran.commit(f"Learn at {new}")
+    there = pushed(ran, before)
+    assert there.clew("ci", "--reports", "reports").returncode == 0
+    (told,) = ran.work.glob("reports/*.json")
+    found = json.loads(told.read_text())
+    assert found["base"]["commit"] == before
+    (row,) = [row for row in found["metrics"] if row["name"] == "accuracy"]
+    assert row["delta"] == pytest.approx(0.2)
+    later = json.loads(ran.clew("report", "--json").stdout)
+    assert later["base"]["model"] == "models:/small-model/1", "it was the baseline until then"
 
 
 def test_each_kind_of_change_is_seen(ran: Small) -> None:
@@ -99,10 +138,27 @@ def test_a_dispatch_keeps_who_asked_and_why(ran: Small) -> None:
 
 
 def test_a_dispatch_by_hand(ran: Small) -> None:
-    refused = ran.clew("dispatch")
-    assert refused.returncode == 2
+    for blank in ((), ("--reason", " ")):
+        assert ran.clew("dispatch", *blank).returncode == 2
     answer = ran.answer("dispatch", "--reason", "By hand", "--param", "train.lr=0.6")
     assert answer["register"]["version"] == 2
+    told = " ".join(ran.clew("trace", answer["train"]["run_id"]).stdout.split())
+    assert "clew.reason: By hand" in told
+    assert f"clew.actor: {getpass.getuser()}" in told
+
+
+def test_a_dispatch_by_a_user_without_a_name(ran: Small) -> None:
+    nameless = ("unshare", "--user", "--map-user=54321")
+    if subprocess.run([*nameless, "true"], capture_output=True).returncode:
+        pytest.skip("no user namespaces here")
+    command = [*nameless, sys.executable, "-m", "clew", "dispatch", "--reason", "Try"]
+    command += ["--param", "train.lr=0.6", "--json"]
+    done = subprocess.run(
+        command, cwd=ran.work, env=ran.environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    told = ran.clew("trace", json.loads(done.stdout)["train"]["run_id"]).stdout
+    assert "clew.actor: uid-54321" in " ".join(told.split())
 
 
 def test_a_registry_that_would_go_with_the_runner_is_refused(ran: Small) -> None:
