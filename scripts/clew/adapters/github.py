@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,6 +52,8 @@ class GitHub:
             retry_after_max=patience,
             raise_on_status=False,
         )
+        # What it says of each refused request is said by its error, too.
+        logging.getLogger("github").setLevel(logging.ERROR)
         self._client = Github(
             auth=Auth.Token(token),
             base_url=api,

@@ -34,6 +34,7 @@ from clew.report.words import (
     verdict_line,
 )
 
+NOTES = 5  # on gates that no baseline is there for
 SHORT = 12  # digits of a commit
 FOR_A_FORK = (
     "This is the report for a change that may use no secrets, such as one from a fork: its "
@@ -108,8 +109,14 @@ def _metrics(report: Report) -> Section:
     blocks: list[Block] = [_metrics_table(report, rows)] if rows else []
     blocks += [Paragraph(_interval(row)) for row in rows if row.interval]
     notes = {result.note for result in report.evaluation.results} if report.evaluation else set()
-    for note in sorted(notes - {""}):
+    said = sorted(notes - {""})
+    for note in said[:NOTES]:
         blocks.append(Paragraph((f"Not compared with the baseline: {note.strip('()')}.",)))
+    if len(said) > NOTES:
+        more = (
+            f"Not compared with the baseline: {len(said) - NOTES:,} more, see clew report --json."
+        )
+        blocks.append(Paragraph((more,)))
     return Section("Metrics", tuple(blocks))
 
 
