@@ -16,6 +16,7 @@ from tests.forge.server import Answer, Request, Server
 
 DESCRIPTION = Path(__file__).parent / "openapi" / "github.json"
 WHEN = "2026-01-02T03:04:05Z"
+HEAD = "f" * 40  # of every branch
 FORMATS = {"uri": "https://example.org/", "date-time": WHEN, "email": "a@example.org"}
 Described = Mapping[str, Any]
 
@@ -126,7 +127,7 @@ class Upstream(Server):
         for side, branch in (("head", "feature"), ("base", "main")):
             owned = pull[side] or {}
             repository = self._sample.of("repository", full_name="owner/project", name="project")
-            pull[side] = owned | {"ref": branch, "repo": repository}
+            pull[side] = owned | {"ref": branch, "repo": repository, "sha": HEAD}
         return pull
 
     def _list_pulls(self, request: Request) -> Answer:

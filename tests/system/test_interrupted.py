@@ -88,7 +88,7 @@ def test_a_killed_clew_leaves_the_job_working_and_the_next_attaches(small: Small
     process.communicate()
     assert training(small)
     again = start(small)
-    time.sleep(3)
+    time.sleep(8)
     (small.folder / "go").touch()
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0, output

@@ -82,7 +82,7 @@ def dispatch(options: Options, ref: str, params: tuple[str, ...], reason: str) -
         Kind.DISPATCH,
         commit=repository.commit("HEAD"),
         branch=repository.head_branch(),
-        actor=getpass.getuser(),
+        actor=_user(),
         inputs=asked,
     )
     with reporter() as progress:
@@ -134,6 +134,14 @@ def _event(path: str) -> Mapping[str, Any]:
 def _nothing(options: Options, why: str) -> int:
     _say(options, {"nothing": why}, f"nothing to do: {why}")
     return 0
+
+
+def _user() -> str:
+    """Return who runs this; some users, as in containers, have a number alone."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 def _respond(options: Options, trigger: Trigger, open_at: Open, publisher: Publisher) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
-import getpass
 import json
-import os
 import signal
 import sys
 import traceback
@@ -92,7 +90,6 @@ for module in (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     gc.set_threshold(GARBAGE_THRESHOLD)
-    _name_user()
     signal.signal(signal.SIGTERM, _interrupt)  # how CI systems cancel
     argv = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -113,14 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_failed(error, argv))
     finally:
         gc.freeze()
-
-
-def _name_user() -> None:
-    """Name a user who has a number alone, as in many containers: DVC fails without a name, too."""
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):
-        os.environ["USER"] = f"uid-{os.getuid()}"
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -147,20 +147,6 @@ def test_a_dispatch_by_hand(ran: Small) -> None:
     assert f"clew.actor: {getpass.getuser()}" in told
 
 
-def test_a_dispatch_by_a_user_without_a_name(ran: Small) -> None:
-    nameless = ("unshare", "--user", "--map-user=54321")
-    if subprocess.run([*nameless, "true"], capture_output=True).returncode:
-        pytest.skip("no user namespaces here")
-    command = [*nameless, sys.executable, "-m", "clew", "dispatch", "--reason", "Try"]
-    command += ["--param", "train.lr=0.6", "--json"]
-    done = subprocess.run(
-        command, cwd=ran.work, env=ran.environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    told = ran.clew("trace", json.loads(done.stdout)["train"]["run_id"]).stdout
-    assert "clew.actor: uid-54321" in " ".join(told.split())
-
-
 def test_a_registry_that_would_go_with_the_runner_is_refused(ran: Small) -> None:
     hosted = on_github(ran, "schedule", {}, RUNNER_ENVIRONMENT="github-hosted")
     done = hosted.clew("ci")
@@ -192,8 +178,8 @@ def test_a_branch_that_changes_nothing_is_not_pending(ran: Small) -> None:
 def test_a_run_killed_in_the_middle_is_finished_by_the_schedule(ran: Small) -> None:
     before = ran.git("rev-parse", "HEAD")
     ran.edit("params.yaml", "lr: 0.5", "lr: 0.6")
-    ran.edit("stages/train.py", "import json", "import time; time.sleep(3)\nimport json")
-    ran.edit("pipeline.yaml", "gates:", "executor: {local: {max_runtime_hours: 0.0012}}\ngates:")
+    ran.edit("stages/train.py", "import json", "import time; time.sleep(1)\nimport json")
+    ran.edit("pipeline.yaml", "gates:", "executor: {local: {max_runtime_hours: 0.0028}}\ngates:")
     ran.commit("Slow")
     there = pushed(ran, before)
     process = subprocess.Popen(
@@ -209,7 +195,7 @@ def test_a_run_killed_in_the_middle_is_finished_by_the_schedule(ran: Small) -> N
             break
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    time.sleep(5)  # its time limit, by which a job on another machine must have ended
+    time.sleep(11)  # its time limit, by which a job on another machine must have ended
     rows = scheduled(ran).answer("ci")["runs"]
     assert [row["outcome"] for row in rows] == ["finished"]
     assert tracked(ran)["versions"] == [1, 2]
