@@ -194,7 +194,10 @@ def test_what_may_not_be_seen_is_neither_right_nor_wrong(
     patient: Cloud, stand: Stand, ask: Ask
 ) -> None:
     with (patient.work / "pipeline.yaml").open("a") as file:
-        file.write("    kms_key: alias/mine\n    network: {subnets: [subnet-0a1b2c3d]}\n")
+        file.write(
+            "    kms_key: alias/mine\n"
+            "    network: {subnets: [subnet-0a1b2c3d], security_groups: [sg-0a1b2c3d]}\n"
+        )
     for action in ("iam:*", "ecr:*", "kms:*", "ec2:*", "servicequotas:*", "s3:GetBucketVersioning"):
         stand.client.deny(action, CONTROL)
     told = ask()

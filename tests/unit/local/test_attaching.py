@@ -130,6 +130,7 @@ def test_what_a_dying_job_still_writes_is_removed_too(bench: Bench) -> None:
     assert bench.executor.wait("job-1", lambda _line: None).status is JobStatus.FAILED
     last_words.join()
     assert not code.exists()
+    eventually(lambda: not bench.processes())
 
 
 def write_for_a_while(folder: Path) -> None:
