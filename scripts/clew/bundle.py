@@ -18,6 +18,7 @@ from clew.repository import TreeEntry
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 SYMLINK = "120000"
 SHA1_DIGITS = 40
+UNPACKED = "/opt/ml"  # any folder
 LFS_POINTER_BYTES = 1024  # https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 
 
@@ -53,6 +54,7 @@ def _hashed(path: Path) -> Bundle:
 def _refuse_gaps(context: Context, commit: CommitSha, path: Path, needed: set[str]) -> None:
     with tarfile.open(path) as archive:
         members = {member.name.rstrip("/"): member for member in archive}
+        _refuse_links_out(members.values())
         for entry in context.project.repository.entries(commit):
             if not any(touches(entry.path, item) for item in needed):
                 continue
@@ -62,6 +64,19 @@ def _refuse_gaps(context: Context, commit: CommitSha, path: Path, needed: set[st
                 _refuse(entry.path, "is export-ignored", "Remove the rule from .gitattributes.")
             if (file := archive.extractfile(members[entry.path])) is not None:
                 _refuse_other_bytes(entry, file.read())
+
+
+def _refuse_links_out(members: Iterable[tarfile.TarInfo]) -> None:
+    """Refuse what a job could not unpack: https://docs.python.org/3/library/tarfile.html#filters"""
+    for member in members:
+        try:
+            tarfile.data_filter(member, UNPACKED)
+        except tarfile.FilterError as error:
+            raise ConfigError(
+                f"{member.name} links out of the repository, to {member.linkname}, so no job can "
+                "unpack this commit",
+                fix="Link to a path in the repository, or `export-ignore` it in .gitattributes.",
+            ) from error
 
 
 def _refuse_other_bytes(entry: TreeEntry, content: bytes) -> None:

@@ -66,13 +66,22 @@ def marker(pipeline: str) -> str:
     return f"<!-- clew report: {pipeline} -->"
 
 
-def show(forge: Forge, numbers: Sequence[int], pipeline: str, body: str) -> Iterator[str]:
+def show(
+    forge: Forge, numbers: Sequence[int], pipeline: str, body: str, *, fork: bool = False
+) -> Iterator[str]:
     """Put the report on pull requests, one comment on each; yield what could not be done."""
     for number in numbers:
         try:
             _put(forge, number, marker(pipeline), body)
         except ClewError as error:
-            yield f"no report on pull request {number}: {error.what} {error.fix}".rstrip()
+            yield f"no report on pull request {number}: {advice(error, fork=fork)}"
+
+
+def advice(error: ClewError, *, fork: bool) -> str:
+    """Return what failed and what to do; a fork's run may only read, and should."""
+    if fork:
+        return f"{error.what}; a fork's run may only read, its report is in the summary"
+    return f"{error.what} {error.fix}".rstrip()
 
 
 def _put(forge: Forge, number: int, mark: str, body: str) -> None:

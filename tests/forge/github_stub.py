@@ -38,7 +38,9 @@ class GitHubStub:
     url: str = ""
     lock: Any = field(default_factory=threading.RLock)
 
-    def open_pull(self, number: int, branch: str, sha: str, fork: bool = False) -> None:
+    def open_pull(
+        self, number: int, branch: str, sha: str, *, base: str = "main", fork: bool = False
+    ) -> None:
         head = {"full_name": "stranger/it" if fork else REPOSITORY}
         self.pulls.append(
             {
@@ -46,7 +48,7 @@ class GitHubStub:
                 "state": "open",
                 "url": f"{self.url}/repos/{REPOSITORY}/pulls/{number}",
                 "head": {"ref": branch, "sha": sha, "repo": head, "label": f"us:{branch}"},
-                "base": {"ref": "main", "sha": "b" * 40, "repo": {"full_name": REPOSITORY}},
+                "base": {"ref": base, "sha": "b" * 40, "repo": {"full_name": REPOSITORY}},
             }
         )
         self.comments.setdefault(number, [])

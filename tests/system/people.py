@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.system.small import Small
 
@@ -31,6 +34,8 @@ consent: {registry: data/consent.csv}
 """
 SUBJECTS = tuple(f"person-{name}" for name in ("ada", "bob", "cyd", "dan", "eve"))
 HEADER = ["subject_id", "status", "updated_at", "reason"]
+MODEL = "models:/small-model"
+LONG_AGO = "2026-01-01"
 SINCE = "2026-01-15T00:00:00Z"
 
 
@@ -80,3 +85,25 @@ def make_people(small: Small) -> People:
     people.key.chmod(0o600)
     people.commit("People")
     return people
+
+
+def revoke(people: People, subject: str) -> None:
+    done = people.clew("consent", "revoke", subject, "--reason", "moved away", "--push")
+    assert done.returncode == 0, done.stderr
+    time.sleep(1.1)  # Git's times are in whole seconds
+
+
+def asked(people: People, *arguments: str, code: int = 0) -> Any:
+    done = people.clew("audit", *arguments, "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def mlflow(people: People, code: str) -> None:
+    """Do something in MLflow by hand."""
+    begin = "import sys, mlflow\nclient = mlflow.MlflowClient(sys.argv[1])\n"
+    people.python(begin + code, f"sqlite:///{people.work}/.clew/mlflow.db")
+
+
+def change_tag(people: People, name: str, value: str) -> None:
+    mlflow(people, f"client.set_model_version_tag('small-model', '1', {name!r}, {value!r})")

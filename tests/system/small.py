@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from tests.preloaded import command
+
+S = TypeVar("S", bound="Small")
 PREPARE = """\
 import pathlib, sys
 import yaml
@@ -114,11 +118,15 @@ class Small:
         return self.call("git", *arguments, cwd=cwd).stdout.strip()
 
     def dvc(self, *arguments: str) -> str:
-        return self.call("dvc", *arguments).stdout
+        return self.call(*command("dvc", arguments, self.environment)).stdout
 
-    def call(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def python(self, code: str, *arguments: str) -> str:
+        """Run Python code in a process of its own, which is quick to import MLflow and DVC."""
+        return self.call(*command("-c", [code, *arguments], self.environment)).stdout
+
+    def call(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command,
+            words,
             cwd=cwd or self.work,
             env=self.environment,
             check=True,
@@ -129,7 +137,7 @@ class Small:
     def clew(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run the real command; the exit code is the caller's to look at."""
         return subprocess.run(
-            [sys.executable, "-m", "clew", *arguments],
+            command("clew", arguments, self.environment),
             cwd=cwd or self.work,
             env=self.environment,
             capture_output=True,
@@ -186,3 +194,9 @@ def make_small(folder: Path) -> Small:
     small.git("remote", "add", "origin", "../origin.git")
     small.commit("Start")
     return small
+
+
+def copied(made: S, folder: Path) -> S:
+    """Return a copy of a pipeline and all that belongs to it."""
+    shutil.copytree(made.folder, folder / "copy", symlinks=True)
+    return replace(made, folder=folder / "copy")

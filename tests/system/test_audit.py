@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.people import SUBJECTS, People
-from tests.system.test_opt_out import LONG_AGO, MODEL, asked, known, mlflow, revoke
+from tests.system.people import LONG_AGO, MODEL, SUBJECTS, People, asked, mlflow, revoke
 
-__all__ = ["known"]
 BOB = SUBJECTS[1]
 
 

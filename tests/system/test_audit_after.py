@@ -4,40 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.people import SUBJECTS, People, make_people
-from tests.system.small import Small
-from tests.system.test_opt_out import LONG_AGO, MODEL, asked, mlflow, revoke
+from tests.system.people import (
+    LONG_AGO,
+    MODEL,
+    SUBJECTS,
+    People,
+    asked,
+    mlflow,
+)
+from tests.system.small import copied
 
 BOB = SUBJECTS[1]
 LOG = "refs/clew/log/small"
 
 
-@pytest.fixture(scope="module")
-def gone(tmp_path_factory: pytest.TempPathFactory, fresh: Small) -> People:
-    """Somebody is in the first model, revoked, and is not in the second."""
-    folder = tmp_path_factory.mktemp("gone") / "copy"
-    shutil.copytree(fresh.folder, folder, symlinks=True)
-    people = make_people(Small(folder))
-    people.git("config", "user.name", "T")
-    people.git("config", "user.email", "t@example.org")
-    assert people.clew("run").returncode == 0
-    revoke(people, BOB)
-    (folder / "moment").write_text(people.git("rev-parse", "HEAD"))
-    ran = people.clew("run")
-    assert ran.returncode == 0, ran.stderr
-    return people
-
-
 @pytest.fixture
 def left(gone: People, tmp_path: Path) -> People:
-    shutil.copytree(gone.folder, tmp_path / "copy", symlinks=True)
-    return People(tmp_path / "copy")
+    return copied(gone, tmp_path)
 
 
 def since(people: People, *options: str, code: int, when: str = "", cwd: Path | None = None) -> Any:

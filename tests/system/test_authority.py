@@ -6,11 +6,9 @@ import json
 
 import pytest
 
-from tests.system.people import SUBJECTS, People
+from tests.system.people import MODEL, SUBJECTS, People, change_tag, revoke
 from tests.system.state import tracked
-from tests.system.test_opt_out import MODEL, change_tag, known, revoke
 
-__all__ = ["known"]
 BOB = SUBJECTS[1]
 
 
@@ -181,7 +179,7 @@ for _ in range(24):
 
 
 def test_no_model_is_too_old_to_be_looked_at(known: People) -> None:
-    known.call("python", "-c", REGISTERED_AGAIN, f"sqlite:///{known.work}/.clew/mlflow.db")
+    known.python(REGISTERED_AGAIN, f"sqlite:///{known.work}/.clew/mlflow.db")
     known.git("checkout", "-qb", "bob-leaves")
     revoke(known, BOB)
     report = json.loads(known.clew("report", "--format", "json").stdout)

@@ -6,10 +6,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.system.small import Small
+from tests.system.small import Small, copied
 
 COMMAND = re.compile(r"`(git [^`]* && clew run)`")
 OPERATIONS: dict[str, Callable[[Small], list[str]]] = {
@@ -22,8 +23,7 @@ OPERATIONS: dict[str, Callable[[Small], list[str]]] = {
 @pytest.fixture(scope="module")
 def forked(finished: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
     """On main the raw data is new, on the branch `more` there is more of it; both were run."""
-    small = Small(tmp_path_factory.mktemp("forked") / "copy")
-    shutil.copytree(finished.folder, small.folder, symlinks=True)
+    small = copied(finished, tmp_path_factory.mktemp("forked"))
     small.git("switch", "-qc", "more")
     small.edit("params.yaml", "count: 5", "count: 6")
     processed(small, "More data")
@@ -34,10 +34,8 @@ def forked(finished: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 @pytest.fixture
-def sides(forked: Small, small: Small) -> Small:
-    shutil.rmtree(small.folder)
-    shutil.copytree(forked.folder, small.folder, symlinks=True)
-    return small
+def sides(forked: Small, tmp_path: Path) -> Small:
+    return copied(forked, tmp_path)
 
 
 def processed(small: Small, message: str) -> None:

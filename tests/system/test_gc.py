@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.system.small import Small
+from tests.system.small import Small, copied
 
 DELETE = """\
 import sys
@@ -21,8 +19,7 @@ MlflowClient(sys.argv[1], registry_uri=sys.argv[1]).delete_model_version("small-
 @pytest.fixture(scope="module")
 def twice(finished: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A branch had more data and a model of its own; the branch is gone again."""
-    small = Small(tmp_path_factory.mktemp("twice") / "copy")
-    shutil.copytree(finished.folder, small.folder, symlinks=True)
+    small = copied(finished, tmp_path_factory.mktemp("twice"))
     small.git("switch", "-qc", "more")
     small.edit("params.yaml", "count: 5", "count: 8")
     small.commit("More data")
@@ -36,8 +33,7 @@ def twice(finished: Small, tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 @pytest.fixture
 def trained(twice: Small, tmp_path: Path) -> Small:
-    shutil.copytree(twice.folder, tmp_path / "copy", symlinks=True)
-    return Small(tmp_path / "copy")
+    return copied(twice, tmp_path)
 
 
 def untag(small: Small) -> str:
@@ -51,7 +47,7 @@ def untag(small: Small) -> str:
 
 def unregister(small: Small) -> None:
     store = f"sqlite:///{small.work}/.clew/mlflow.db"
-    subprocess.run([sys.executable, "-c", DELETE, store, "2"], check=True, env=small.environment)
+    small.python(DELETE, store, "2")
 
 
 def stored(small: Small) -> set[str]:

@@ -6,14 +6,12 @@ import csv
 import io
 import json
 import subprocess
-import sys
 
 import pytest
 
-from tests.system.people import SUBJECTS, People
-from tests.system.test_opt_out import LONG_AGO, MODEL, asked, known
+from tests.preloaded import command
+from tests.system.people import LONG_AGO, MODEL, SUBJECTS, People, asked
 
-__all__ = ["known"]
 BOB = SUBJECTS[1]
 HOSTILE = ("x" * 10_000, 'a,"b"', "zoe\u0301", "zo\u00e9", '=HYPERLINK("//x","y")', "<b>&amp;")
 QUOTED = "'=x"  # beside `=x`, which is shown like this
@@ -55,7 +53,7 @@ def test_odd_ids_are_kept_as_they_are(hostile: People) -> None:
 
 def from_input(people: People, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "clew", *arguments],
+        command("clew", arguments, people.environment),
         cwd=people.work,
         env=people.environment,
         input=text,

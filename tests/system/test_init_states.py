@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.preloaded import command
 from tests.system.adopting import SINGLE, SOURCE, adopting, init, pipeline, states
 from tests.system.small import Small
 
@@ -86,7 +86,7 @@ def test_a_file_that_was_never_clews_is_shown_and_asked_about(there: Small) -> N
 
 def answered(there: Small, answers: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "clew", "init", "--source", SOURCE, *arguments],
+        command("clew", ["init", "--source", SOURCE, *arguments], there.environment),
         cwd=there.work,
         env=there.environment,
         input=answers,

@@ -6,46 +6,15 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.people import SUBJECTS, People
+from tests.system.people import LONG_AGO, MODEL, SUBJECTS, People, asked, change_tag, mlflow, revoke
 
 ADA, BOB = SUBJECTS[:2]
-MODEL = "models:/small-model"
-LONG_AGO = "2026-01-01"
-
-
-@pytest.fixture
-def known(people: People) -> People:
-    """People of whom a model was trained, as a person who works there sees them."""
-    people.git("config", "user.name", "T")
-    people.git("config", "user.email", "t@example.org")
-    ran = people.clew("run")
-    assert ran.returncode == 0, ran.stderr
-    return people
-
-
-def asked(people: People, *arguments: str, code: int = 0) -> Any:
-    done = people.clew("audit", *arguments, "--json")
-    assert done.returncode == code, done.stdout + done.stderr
-    return json.loads(done.stdout)
-
-
-def mlflow(people: People, code: str) -> None:
-    """Do something in MLflow by hand."""
-    begin = "import sys, mlflow\nclient = mlflow.MlflowClient(sys.argv[1])\n"
-    people.call("python", "-c", begin + code, f"sqlite:///{people.work}/.clew/mlflow.db")
-
-
-def revoke(people: People, subject: str) -> None:
-    done = people.clew("consent", "revoke", subject, "--reason", "moved away", "--push")
-    assert done.returncode == 0, done.stderr
-    time.sleep(1.1)  # Git's times are in whole seconds
 
 
 def test_the_whole_story(known: People) -> None:
@@ -299,10 +268,6 @@ def break_log(people: People) -> None:
 
 def lose_tags_of_data(people: People) -> None:
     change_tag(people, "data_fingerprint", "0" * 64)
-
-
-def change_tag(people: People, name: str, value: str) -> None:
-    mlflow(people, f"client.set_model_version_tag('small-model', '1', {name!r}, {value!r})")
 
 
 def swap_bytes(people: People) -> None:

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.people import SUBJECTS, People
-from tests.system.test_opt_out import LONG_AGO, MODEL, asked, known
+from tests.system.people import LONG_AGO, MODEL, SUBJECTS, People, asked
 
-__all__ = ["known"]
 BOB, CYD, NEW = SUBJECTS[1], SUBJECTS[2], "person-new"
 
 

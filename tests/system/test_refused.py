@@ -149,6 +149,11 @@ def git_lfs(small: Small) -> None:
     small.commit("Large file")
 
 
+def link_out(small: Small) -> None:
+    (small.work / "hosts").symlink_to("/etc/hosts")
+    small.commit("Link")
+
+
 def mlflow_down(small: Small) -> None:
     small.edit("pipeline.yaml", "sqlite:///.clew/mlflow.db", "http://127.0.0.1:9")
     small.commit("Server")
@@ -178,6 +183,7 @@ CASES: list[tuple[Break, int, list[str]]] = [
     (unlisted_code, 2, ["extra.py", "code.paths"]),
     (export_ignored, 2, ["stages/train.py", "export-ignored"]),
     (git_lfs, 2, ["stages/weights.bin", "LFS"]),
+    (link_out, 2, ["hosts links out of the repository, to /etc/hosts", "export-ignore"]),
     (mlflow_down, 4, ["http://127.0.0.1:9"]),
 ]
 

@@ -70,9 +70,8 @@ class Publisher:
         changes = [self._known(forge, change)] if change else self._changes(forge, branch)
         head = self._head(changes)
         subject = self._subject(response, head)
-        found = self._report(subject, changes, before)
         overtaken = is_overtaken(self.project.repository, subject.commit, head)
-        self._show(forge, subject, [] if overtaken else changes, found)
+        found = self._tell(forge, subject, changes, before, comment=not overtaken)
         if head and overtaken:
             self._miss(f"no comment on what is past: {branch} is at {head[:12]} by now")
             self._show_head(forge, subject, changes, head)
@@ -80,7 +79,7 @@ class Publisher:
             # The run of the branch may have ended, and reported, while this was written.
             again = self._report(subject, changes, before)
             if again.evaluation is not None:
-                self._show(forge, subject, changes, found := again)
+                found = self._tell(forge, subject, changes, before)
         self._keep(found)
         return found
 
@@ -131,7 +130,29 @@ class Publisher:
             return
         request = replace(past.response.request, commit=head)
         subject = Subject(replace(past.response, request=request), head, (head,))
-        self._show(forge, subject, changes, self._report(subject, changes, None))
+        self._tell(forge, subject, changes, None)
+
+    def _tell(
+        self,
+        forge: Forge | None,
+        subject: Subject,
+        changes: list[PullRequest],
+        before: CommitSha | None,
+        *,
+        comment: bool = True,
+    ) -> Report:
+        """Report to each pull request against its own base; the first one's is the commit's."""
+        first, *others = _by_base(changes)
+        found = self._report(subject, first, before)
+        if forge is None:
+            self._miss("no comment, no status: no forge that clew knows, or no token for it")
+            return found
+        if comment:
+            self._comment(forge, first, found)
+            for group in others:
+                self._comment(forge, group, self._report(subject, group, before))
+        self._mark(forge, subject, found, fork=any(change.fork for change in changes))
+        return found
 
     def _report(
         self, subject: Subject, changes: list[PullRequest], before: CommitSha | None
@@ -159,26 +180,26 @@ class Publisher:
         tip = branches.get(changes[0].base_branch) if changes else None
         return repository.merge_base(tip, commit) if tip else None
 
-    def _show(
-        self, forge: Forge | None, subject: Subject, changes: list[PullRequest], found: Report
-    ) -> None:
+    def _comment(self, forge: Forge, changes: list[PullRequest], found: Report) -> None:
         from clew.forge import show
-        from clew.publish import verdict_of
         from clew.report.markdown import CHARACTERS, markdown
 
-        if forge is None:
-            self._miss("no comment, no status: no forge that clew knows, or no token for it")
-            return
         body = markdown(found, min(CHARACTERS, forge.characters - 1))
+        fork = any(change.fork for change in changes)
         numbers = [change.number for change in changes]
-        for missing in show(forge, numbers, found.pipeline, body):
+        for missing in show(forge, numbers, found.pipeline, body, fork=fork):
             self._miss(missing)
+
+    def _mark(self, forge: Forge, subject: Subject, found: Report, *, fork: bool) -> None:
+        from clew.forge import advice
+        from clew.publish import verdict_of
+
         state, words = verdict_of(found, subject.response)
         for marked in dict.fromkeys(subject.marked):
             try:
                 forge.mark(marked, state, words, f"clew/{found.pipeline}", found.links.ci)
             except ClewError as error:
-                self._miss(f"no status on {marked[:12]}: {error.what} {error.fix}".rstrip())
+                self._miss(f"no status on {marked[:12]}: {advice(error, fork=fork)}")
 
     def _forge(self) -> Forge | None:
         from clew.adapters.forges import open_forge
@@ -230,3 +251,11 @@ class Publisher:
         if path := os.environ.get(SUMMARY):
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(f"\n    {' '.join(what.split())}\n")
+
+
+def _by_base(changes: list[PullRequest]) -> list[list[PullRequest]]:
+    """Return pull requests in groups of one base; one empty group where there are none."""
+    groups: dict[str | None, list[PullRequest]] = {}
+    for change in changes:
+        groups.setdefault(change.base_branch, []).append(change)
+    return list(groups.values()) or [[]]

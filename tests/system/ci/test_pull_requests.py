@@ -130,7 +130,24 @@ def test_a_forks_pull_request_gets_a_check_and_a_data_diff(
     assert stub.bodies(7) == []
     summary = (proposed.folder / "summary.md").read_text()
     assert "configuration and data only" in summary
-    assert "pull-requests: write" in summary
+    assert "a fork's run may only read, its report is in the summary" in summary
+    assert "Give it to the job" not in summary, "nobody should give a stranger's run more rights"
+
+
+def test_each_pull_request_of_a_branch_is_held_against_its_own_base(
+    proposed: Small, stub: GitHubStub
+) -> None:
+    assert pushed(proposed, NONE, "feature").clew("ci").returncode == 0
+    base = {"main": proposed.git("rev-parse", "HEAD~1"), "step": proposed.git("rev-parse", "HEAD")}
+    proposed.git("push", "-q", "origin", "HEAD:step")
+    proposed.edit("params.yaml", "lr: 0.6", "lr: 0.7")
+    stub.open_pull(8, "feature", proposed.commit("Further"), base="step")
+    assert pushed(proposed, base["step"], "feature").clew("ci").returncode == 0
+    (stacked,) = stub.bodies(8)
+    assert base["main"][:7] in report(stub)
+    assert base["step"][:7] in stacked
+    assert base["step"][:7] not in report(stub)
+    assert len([sha for sha, _ in states(stub) if sha == states(stub)[-1][0]]) == 1
 
 
 def test_a_pull_request_that_nobody_knows_is_a_strangers(proposed: Small, stub: GitHubStub) -> None:
