@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+HEARD = 5.0  # seconds within which it shows that it was interrupted
+
 
 class Terminal:
     """Starts a command whose input and output are a terminal."""
@@ -31,15 +33,22 @@ class Terminal:
             assert self._read(1), self.shown
 
     def interrupt(self) -> None:
-        self._process.send_signal(signal.SIGINT)
+        """Press Ctrl-C, and again where it came just before a read: Python does not hear that."""
+        shown, process = self.shown, self._process
+        while self.shown == shown and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            deadline = time.monotonic() + HEARD
+            while self.shown == shown and time.monotonic() < deadline and self._read(HEARD):
+                pass
 
     def type(self, text: str) -> None:
         os.write(self._here, text.encode())
 
-    def end(self) -> int:
+    def end(self, seconds: float = 90) -> int:
         """Return its exit code once it has ended."""
-        while self._read(90):
-            pass
+        deadline = time.monotonic() + seconds
+        while self._read(1):
+            assert time.monotonic() < deadline, self.shown
         os.close(self._here)
         return self._process.wait(timeout=90)
 

@@ -92,7 +92,7 @@ def subject(options: Options, subject_id: str, *, offline: bool) -> int:
 
 def asked(context: Context, name: str, *, offline: bool) -> Subject:
     """Return what is known of a subject, the index brought up to the log first."""
-    from clew.audit.subject import subject_by_index, subject_everywhere
+    from clew.audit.subject import subject_by_index
     from clew.cli.index import index_files, updated
     from clew.cli.subject_key import open_tokens
 
@@ -104,6 +104,8 @@ def asked(context: Context, name: str, *, offline: bool) -> Subject:
     found = subject_by_index(context, tokens, files.current(), name)
     if offline:
         return found
+    from clew.audit.everywhere import subject_everywhere
+
     return subject_everywhere(context, found, name)
 
 

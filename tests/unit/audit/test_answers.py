@@ -19,8 +19,9 @@ from hypothesis.stateful import initialize, precondition, rule
 from clew.adapters.record_index import SqliteIndex
 from clew.adapters.record_index_files import IndexFiles
 from clew.adapters.vault import SqliteVault
+from clew.audit.everywhere import subject_everywhere
 from clew.audit.records import diff, manifest_of_model
-from clew.audit.subject import Subject, subject_by_index, subject_everywhere
+from clew.audit.subject import Subject, subject_by_index
 from clew.errors import ConfigError, Unverifiable
 from clew.records.index import Joining
 from clew.records.ingest import update
