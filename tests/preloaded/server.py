@@ -28,12 +28,17 @@ ON_AWS = ("boto3", "dvc_s3", "aiobotocore.session", "sagemaker_mlflow.auth_provi
 FAILED = 1 << 8  # the wait status of exit code 1
 
 
-def main(path: str) -> int:
+def preload() -> None:
+    """Import what commands take long to import."""
     for module in MODULES:
         importlib.import_module(module)
     for module in ON_AWS:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+
+
+def main(path: str) -> int:
+    preload()
     assert threading.active_count() == 1, "threads do not survive a fork"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()  # what is imported stays shared with the forks
