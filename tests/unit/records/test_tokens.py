@@ -148,7 +148,10 @@ def test_an_old_handle_writes_nothing_under_another_key(vault: SqliteVault) -> N
             ask()
 
 
-def test_a_salt_that_somebody_still_reads_is_not_called_gone(vault: SqliteVault) -> None:
+def test_a_salt_that_somebody_still_reads_is_not_called_gone(
+    vault: SqliteVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew.adapters.vault.WAIT_SECONDS", 1.0)
     tokens = VaultTokens(KEY, vault)
     tokens.of(["ada"])
     reader = sqlite3.connect(vault.path)

@@ -66,7 +66,8 @@ def test_tables_and_plots_can_be_read_aloud(situation: str) -> None:
 def test_markdown_and_html_say_the_same(situation: str) -> None:
     """Both are written from one document: every sentence of it is in both."""
     report = SITUATIONS[situation]
-    page, text = html(report), markdown(report, limit=10_000_000)
+    page = re.sub(r"&[#\w]+;|[^\w ]", "", html(report))
+    text = re.sub(r"&#\d+;|[^\w ]", "", markdown(report, limit=10_000_000))
     for section in document(report).sections:
         for block in section.blocks:
             if isinstance(block, Paragraph):
@@ -78,8 +79,9 @@ def test_markdown_and_html_say_the_same(situation: str) -> None:
             words = [one.text if isinstance(one, Strong) else one for one in parts]
             plain = (one for one in words if isinstance(one, str) and one.isascii())
             for one in plain:
-                assert re.sub(r"[^\w ]", "", one) in re.sub(r"&[#\w]+;|[^\w ]", "", page)
-                assert re.sub(r"[^\w ]", "", one) in re.sub(r"&#\d+;|[^\w ]", "", text)
+                word = re.sub(r"[^\w ]", "", one)
+                assert word in page
+                assert word in text
 
 
 def test_a_name_is_kept_longer_than_in_markdown() -> None:
