@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -132,12 +133,8 @@ def _code(error: SystemExit) -> int:
 
 def _finish(code: int) -> NoReturn:
     """Do what the interpreter does at its end, then go without running the server's own end."""
-    import atexit
-
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
     with contextlib.suppress(Exception):
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
