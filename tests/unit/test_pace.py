@@ -15,7 +15,7 @@ CALLS = """\
 import sys, time
 from pathlib import Path
 from clew.adapters.pace import Pace
-pace = Pace(Path(sys.argv[1]), per_second=float(sys.argv[2]))
+pace = Pace(Path(sys.argv[1]), per_second=float(sys.argv[2]), kept=1)
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(int(sys.argv[3])):
@@ -78,8 +78,8 @@ def test_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
     killed.kill()
     killed.communicate()
     since = time.monotonic()
-    Pace(file).wait()
-    Pace(file).wait()
+    Pace(file, kept=1).wait()
+    Pace(file, kept=1).wait()
     assert time.monotonic() - since < 1.6
 
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_meant_is_not_waited_for(tmp_path: Path, rest: str) -> No
     far = str(time.monotonic() + 2 * FARTHEST)
     (tmp_path / "calls").write_text(far if rest == "far" else rest)
     since = time.monotonic()
-    pace = Pace(tmp_path / "calls")
+    pace = Pace(tmp_path / "calls", kept=1)
     pace.wait()
     assert time.monotonic() - since < 0.3
     pace.wait()
@@ -98,8 +98,26 @@ def test_what_cannot_be_meant_is_not_waited_for(tmp_path: Path, rest: str) -> No
 
 def test_without_a_folder_one_process_still_keeps_to_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    pace = Pace(tmp_path / "file/calls", per_second=10)
+    pace = Pace(tmp_path / "file/calls", per_second=10, kept=1)
     since = time.monotonic()
     for _ in range(4):
         pace.wait()
     assert time.monotonic() - since >= 0.3
+
+
+@pytest.mark.parametrize("place", ["calls", "file/calls"])
+def test_moments_that_nobody_took_are_kept_a_few(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    pace = Pace(tmp_path / place, per_second=10, kept=5)
+    since = time.monotonic()
+    for _ in range(5):
+        pace.wait()
+    assert time.monotonic() - since < 0.1
+    for _ in range(5):
+        pace.wait()
+    assert time.monotonic() - since >= 0.5, "over any time it is the same number a second"
+    time.sleep(0.8)
+    since = time.monotonic()
+    for _ in range(5):
+        pace.wait()
+    assert time.monotonic() - since < 0.1

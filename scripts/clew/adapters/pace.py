@@ -1,7 +1,9 @@
 """SageMaker's Describe and List calls, no more of them than AWS lets a whole account make.
 
-All clew processes of a user share one file, in which each call takes the next free moment. The lock
+All clew processes of a user share one file, in which each call takes the next free moment; a few
+moments that nobody took are kept, so that a short command need not wait between its calls. The lock
 is held only for that, and the system gives it back when a process dies: a kill wastes one moment.
+The rule is the generic cell rate algorithm, https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
 """
 
 from __future__ import annotations
@@ -17,17 +19,21 @@ from typing import Any
 from clew.adapters.aws import Aws
 
 CALLS_PER_SECOND = 2.0
+KEPT = 10  # calls at once, where nobody called for as long
 READING = ("Describe", "List")  # what the operations begin with that are limited
 FARTHEST = 120.0  # seconds ahead; more was written before the machine started anew
 
 
 class Pace:
-    """Lets one call through at a time, with the same pause between any two."""
+    """Lets so many calls a second through, and at first as many at once as `kept`."""
 
-    def __init__(self, file: Path, per_second: float = CALLS_PER_SECOND) -> None:
+    def __init__(
+        self, file: Path, per_second: float = CALLS_PER_SECOND, *, kept: int = KEPT
+    ) -> None:
         self._file = file
         self._pause = 1 / per_second
-        self._own = 0.0  # the next moment of this process, where there is no file to share
+        self._ahead = (kept - 1) * self._pause
+        self._own = 0.0  # the next free moment, where there is no file to share
 
     def wait(self) -> None:
         """Return when it is this call's turn."""
@@ -35,9 +41,10 @@ class Pace:
         try:
             moment = self._shared(now)
         except OSError:  # no such folder can be written: a container's user without a home
-            moment = self._own = max(now, self._own + self._pause)
-        if moment > now:
-            time.sleep(moment - now)
+            moment = max(now, self._own)
+            self._own = moment + self._pause
+        if moment - self._ahead > now:
+            time.sleep(moment - self._ahead - now)
 
     def _shared(self, now: float) -> float:
         self._file.parent.mkdir(parents=True, exist_ok=True)
