@@ -310,6 +310,13 @@ def test_every_role_may_do_what_it_does(stack: Stack, needed: list[tuple[str, st
     assert [right for right in needed if not stack.allowing(*right)] == []
 
 
+def test_which_endpoints_there_are_may_be_looked_at_whoever_made_them(stack: Stack) -> None:
+    others = "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/another-team"
+    for action in ("sagemaker:DescribeEndpoint", "sagemaker:ListTags"):
+        assert stack.allowing("CiRole", action, others)
+    assert not stack.allowing("CiRole", "sagemaker:UpdateEndpoint", others)
+
+
 def test_no_role_may_do_more(stack: Stack, needed: list[tuple[str, str, str]]) -> None:
     used = {told(grant) for right in needed for grant in stack.allowing(*right)}
     tested = {ROLES[role] for role in PRINCIPALS.values()}
