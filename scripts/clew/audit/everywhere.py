@@ -11,6 +11,7 @@ from clew.audit.manifests import presences
 from clew.audit.models import Known, known_models
 from clew.audit.subject import Holder, Subject
 from clew.context import Context
+from clew.wording import counted
 
 
 def subject_everywhere(
@@ -66,7 +67,7 @@ def _cross_check(model: Known, there: Mapping[str, Any], held: set[str]) -> Evid
     source = f"{model.data_version}, manifest sha256 {presence.sha256}"
     if not presence.signed:
         return Evidence(model.uri, UNVERIFIABLE, "nobody signed its manifest off", source)
-    said = f"its manifest has {presence.records:,} records of the subject"
+    said = f"its manifest has {counted(presence.records, 'record')} of the subject"
     if model.stray:
         return Evidence(model.uri, UNVERIFIABLE, f"{said}; {model.stray}", source)
     if bool(presence.records) != ((model.copy_of or model.uri) in held):
