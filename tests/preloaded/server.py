@@ -83,7 +83,10 @@ def _supervise(connection: socket.socket) -> NoReturn:
 def _received(connection: socket.socket, size: int) -> bytes:
     content = b""
     while len(content) < size:
-        content += connection.recv(size - len(content))
+        part = connection.recv(size - len(content))
+        if not part:
+            raise ConnectionError("whoever asked is gone")
+        content += part
     return content
 
 
