@@ -10,6 +10,7 @@ import signal
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -173,3 +174,23 @@ def test_what_a_killed_command_leaves_is_taken_up() -> None:
     machine.ask_the_index()
     assert [one.number for one in machine.files.current().versions()] == [1, 2, 3]
     machine.teardown()
+
+
+def test_an_index_that_lacks_a_model_or_makes_one_up_is_told_by_the_manifest() -> None:
+    machine = Answers()
+    machine.start()
+    try:
+        machine.register(is_logged=True, is_promoted=True, behind=0)
+        machine.train_without(SUBJECTS[0])
+        context, index = machine._context(), machine.files.current(create=True)
+        offline = subject_by_index(context, machine.tokens, index, SUBJECTS[0])
+        index.close()
+        assert subject_everywhere(context, offline, SUBJECTS[0]).verdict == "PASS"
+        newest = machine.models[-1].version.uri
+        made_up = replace(offline.models[0], model=newest)
+        for models in ((), (*offline.models, made_up)):
+            found = subject_everywhere(context, replace(offline, models=models), SUBJECTS[0])
+            assert found.verdict == "UNVERIFIABLE"
+            assert [one.verdict for one in found.evidence].count("FAIL") >= 1
+    finally:
+        machine.teardown()
